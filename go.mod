@@ -1,0 +1,3 @@
+module github.com/waybill-go/waybill
+
+go 1.26.0

@@ -1,0 +1,129 @@
+package driver
+
+import (
+	"math"
+	"time"
+)
+
+// Unlimited is a delay or a hold without a limit.
+const Unlimited time.Duration = math.MaxInt64
+
+// Capabilities is what a broker can do, as its driver uses it. Each field's zero
+// value is the weakest claim, so that what a driver forgets is not promised. The
+// engine emulates what is missing where that is sound; where it is not, opening
+// fails and names the need and the broker.
+type Capabilities struct {
+	// Broker is its name and version, for people: "RabbitMQ 4.3.6".
+	Broker string
+
+	// Groups, Queues and Broadcast say which subscriptions it has.
+	Groups, Queues, Broadcast bool
+	// Ordered: a topic can keep the order of a key's messages.
+	Ordered bool
+	// DeadLetter: the broker moves dead messages to another queue by itself.
+	DeadLetter bool
+	// Attempts is how exact Delivery.Attempt is.
+	Attempts Precision
+
+	// PublishDelay is the longest Message.Delay; zero: none.
+	PublishDelay time.Duration
+	// RetryDelay is the longest delay of the verb Retry; zero: it comes back at once.
+	RetryDelay time.Duration
+	// OrderedRetry is what a Retry on an ordered topic does to the rest of its key.
+	OrderedRetry OrderedRetry
+
+	// Lease is how long a delivery's lease is unless the request says otherwise;
+	// zero: deliveries have no lease and Extend is not called.
+	Lease time.Duration
+	// Hold is the longest a delivery may stay unsettled, extensions included;
+	// zero says nothing is known, and the engine holds no longer than a minute.
+	Hold time.Duration
+
+	// MessageBytes is the largest Message.Size; zero: no limit known.
+	MessageBytes int
+	// Headers is how many headers a message may have; zero: no limit known.
+	Headers int
+	// HeaderBytes is the largest header, name and value; zero: no limit known.
+	HeaderBytes int
+	// KeyBytes is the longest key; zero: no limit known.
+	KeyBytes int
+	// TextHeaders: header values must be valid UTF-8.
+	TextHeaders bool
+
+	// SendBatch is what one Send takes at most, and how long a busy publisher waits
+	// to fill it.
+	SendBatch Batch
+	// SettleBatch is the same for Settle.
+	SettleBatch Batch
+	// SendsPerKey is how many Sends with messages of one key may be without their
+	// fates at a time on an ordered topic; zero: no limit.
+	SendsPerKey int
+	// SendNeverBlocks: Send returns without waiting on anything, and may be called
+	// concurrently. The engine then calls it in the publisher's own goroutine.
+	SendNeverBlocks bool
+	// ResendUnknown: the engine may send a message of fate Unknown again. False
+	// where the client beneath does so itself.
+	ResendUnknown bool
+
+	// SettleConfirmed: the outcome of an Ack is Confirmed, not Sent.
+	SettleConfirmed bool
+	// Backlog: the Conn is a Backlogger.
+	Backlog bool
+}
+
+// Batch is how much goes into one call.
+type Batch struct {
+	// Messages and Bytes are its limits; zero: none.
+	Messages, Bytes int
+	// Linger is how long a batch that is not full waits for company while earlier
+	// ones are under way; zero: not at all.
+	Linger time.Duration
+}
+
+// Precision is how exact an attempt count is.
+type Precision uint8
+
+const (
+	// None: there is no count; Attempt is 1 on every delivery from the broker.
+	None Precision = iota
+	// AtMost: the count may be too low.
+	AtMost
+	// AtLeast: the count may be too high.
+	AtLeast
+	// Exact: the count is right.
+	Exact
+)
+
+// String returns the precision in words.
+func (p Precision) String() string {
+	switch p {
+	case AtMost:
+		return "at most"
+	case AtLeast:
+		return "at least"
+	case Exact:
+		return "exact"
+	default:
+		return "none"
+	}
+}
+
+// OrderedRetry is what a Retry on an ordered topic does to the rest of its key.
+type OrderedRetry uint8
+
+const (
+	// HoldsNone: later messages of the key may pass the one that waits. The engine
+	// never asks for Retry on a key: it holds the delivery itself (Keep).
+	HoldsNone OrderedRetry = iota
+	// WithTail: the broker keeps the key's order if those of its messages that were
+	// delivered and not settled are returned in the same Settle, behind the Retry.
+	WithTail
+)
+
+// String returns the name in lower case.
+func (o OrderedRetry) String() string {
+	if o == WithTail {
+		return "with tail"
+	}
+	return "holds none"
+}

@@ -1,0 +1,474 @@
+package pubsub
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// Options are sealed by role: one for a publisher does not compile on a
+// subscriber. What belongs to the topic itself is a TopicOption, which both take,
+// so that both sides say the same.
+
+// A ClientOption configures a Client.
+type ClientOption interface{ applyClient(c *clientConfig) error }
+
+// A PublisherOption configures a Topic.
+type PublisherOption interface {
+	applyPublisher(c *publisherConfig) error
+}
+
+// A SubscriberOption configures a Subscription.
+type SubscriberOption interface {
+	applySubscriber(c *subscriberConfig) error
+}
+
+// A TopicOption says what a topic is. Publishers and subscribers take it alike.
+type TopicOption interface {
+	PublisherOption
+	SubscriberOption
+}
+
+type (
+	clientOption     func(*clientConfig) error
+	publisherOption  func(*publisherConfig) error
+	subscriberOption func(*subscriberConfig) error
+	topicOption      func(*topicConfig) error
+)
+
+func (o clientOption) applyClient(c *clientConfig) error             { return o(c) }
+func (o publisherOption) applyPublisher(c *publisherConfig) error    { return o(c) }
+func (o subscriberOption) applySubscriber(c *subscriberConfig) error { return o(c) }
+func (o topicOption) applyPublisher(c *publisherConfig) error        { return o(&c.topicConfig) }
+func (o topicOption) applySubscriber(c *subscriberConfig) error      { return o(&c.topicConfig) }
+
+func (m Middleware) applySubscriber(c *subscriberConfig) error {
+	if m == nil {
+		return invalid("middleware is nil")
+	}
+	c.middleware = append(c.middleware, m)
+	return nil
+}
+
+func (m DeadLetterMiddleware) applySubscriber(c *subscriberConfig) error {
+	if m.Middleware == nil {
+		return invalid("dead-letter middleware is nil")
+	}
+	if m.MaxAttempts < 0 {
+		return invalid("dead-letter middleware: MaxAttempts %d is negative", m.MaxAttempts)
+	}
+	c.middleware = append(c.middleware, m.Middleware)
+	c.poison |= poisonMiddleware
+	c.countedAttempts = max(c.countedAttempts, m.MaxAttempts)
+	return nil
+}
+
+func (m PublishMiddleware) applyPublisher(c *publisherConfig) error {
+	if m == nil {
+		return invalid("publish middleware is nil")
+	}
+	c.middleware = append(c.middleware, m)
+	return nil
+}
+
+// topicConfig is what both roles say of a topic.
+type topicConfig struct{ driver.TopicRequest }
+
+type clientConfig struct {
+	logger     *slog.Logger
+	hooks      hooks
+	backoff    Backoff
+	publisher  []PublisherOption
+	subscriber []SubscriberOption
+}
+
+type publisherConfig struct {
+	topicConfig
+	middleware     []PublishMiddleware
+	batch          Batch
+	limit          Limit
+	continueFailed bool
+}
+
+// poison says who takes what failed permanently; several may be given, and
+// opening refuses those that contradict each other.
+type poison uint8
+
+const (
+	poisonMiddleware poison = 1 << iota
+	poisonNative
+	poisonDrop
+)
+
+type subscriberConfig struct {
+	topicConfig
+	group           string
+	middleware      []Middleware
+	concurrency     int
+	limit           Limit
+	drain           time.Duration
+	maxHandling     time.Duration
+	lease           time.Duration
+	retry           Backoff
+	maxAttempts     int
+	countedAttempts int // by a middleware
+	poison          poison
+	deadLetter      driver.DeadLetter
+	batch           Batch
+}
+
+// Limit bounds messages and bytes at once; a zero field takes its default.
+type Limit struct{ Messages, Bytes int }
+
+// Batch says how much goes to the broker in one call; a zero field takes the
+// driver's own. It cannot be more than the broker takes.
+type Batch struct {
+	// Messages and Bytes are its limits.
+	Messages, Bytes int
+	// Linger is how long a batch that is not full waits for company while earlier
+	// ones are under way. When nothing is under way, nothing waits. Negative means
+	// no linger at all.
+	Linger time.Duration
+}
+
+func (b Batch) validate(what string) error {
+	if b.Messages < 0 || b.Bytes < 0 {
+		return invalid("%s: %d messages, %d bytes: a limit must not be negative", what, b.Messages, b.Bytes)
+	}
+	return nil
+}
+
+// over lays b over the driver's own batch.
+func (b Batch) over(d driver.Batch, what string) (driver.Batch, error) {
+	if d.Messages > 0 && b.Messages > d.Messages || d.Bytes > 0 && b.Bytes > d.Bytes {
+		return d, invalid("%s: %d messages, %d bytes: the broker takes at most %d and %d at a time",
+			what, b.Messages, b.Bytes, d.Messages, d.Bytes)
+	}
+	if b.Messages > 0 {
+		d.Messages = b.Messages
+	}
+	if b.Bytes > 0 {
+		d.Bytes = b.Bytes
+	}
+	if b.Linger != 0 {
+		d.Linger = max(b.Linger, 0)
+	}
+	return d, nil
+}
+
+// Logger gives a client its logger; the default is slog.Default. Messages'
+// bodies and credentials are never logged.
+func Logger(l *slog.Logger) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		if l == nil {
+			return invalid("logger is nil")
+		}
+		c.logger = l
+		return nil
+	})
+}
+
+// Observe adds hooks to a client. Each must have at least one of the hook
+// interfaces (see Hook).
+func Observe(observers ...Hook) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		for _, h := range observers {
+			if !c.hooks.add(h) {
+				return invalid("observer of type %T has no hook method", h)
+			}
+		}
+		return nil
+	})
+}
+
+// ReconnectBackoff says how long a client waits between attempts to reach a
+// broker that is away.
+func ReconnectBackoff(b Backoff) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		c.backoff = b
+		return b.Validate()
+	})
+}
+
+// PublisherDefaults gives options to every publisher of a client, before its own.
+func PublisherDefaults(options ...PublisherOption) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		for _, o := range options {
+			if o == nil {
+				return invalid("publisher default is nil")
+			}
+		}
+		c.publisher = append(c.publisher, options...)
+		return nil
+	})
+}
+
+// SubscriberDefaults gives options to every subscriber of a client, before its own.
+func SubscriberDefaults(options ...SubscriberOption) ClientOption {
+	return clientOption(func(c *clientConfig) error {
+		for _, o := range options {
+			if o == nil {
+				return invalid("subscriber default is nil")
+			}
+		}
+		c.subscriber = append(c.subscriber, options...)
+		return nil
+	})
+}
+
+// Queue says that the topic is a queue: it has one group of competing readers,
+// and each message is handled once.
+func Queue() TopicOption {
+	return topicOption(func(c *topicConfig) error {
+		c.Kind = driver.Queue
+		return nil
+	})
+}
+
+// Ordered says that the topic keeps the order of messages with the same key.
+// Opening fails on a broker that cannot.
+func Ordered() TopicOption {
+	return topicOption(func(c *topicConfig) error {
+		c.TopicRequest.Ordered = true
+		return nil
+	})
+}
+
+// Create, Verify and Assume are what Topology takes.
+const (
+	// Create declares what is missing, and fails where something exists and differs.
+	Create = driver.Create
+	// Verify declares nothing, and fails where something is missing or differs.
+	Verify = driver.Verify
+	// Assume neither declares nor looks.
+	Assume = driver.Assume
+)
+
+// Topology says who makes topics and subscriptions on the broker; default Create.
+func Topology(t driver.Topology) TopicOption {
+	return topicOption(func(c *topicConfig) error {
+		if t > driver.Assume {
+			return invalid("topology %d is not one of Create, Verify, Assume", t)
+		}
+		c.Topology = t
+		return nil
+	})
+}
+
+// Settings hands a driver settings of its own, in types that its package
+// documents. Opening fails on one that the driver does not know.
+func Settings(settings ...any) TopicOption {
+	return topicOption(func(c *topicConfig) error {
+		c.TopicRequest.Settings = append(slices.Clip(c.TopicRequest.Settings), settings...)
+		return nil
+	})
+}
+
+// TopicOptions makes one option of several: a value that says what a topic is,
+// for the services that publish to it and read from it to share.
+func TopicOptions(options ...TopicOption) TopicOption { return topicOptions(options) }
+
+type topicOptions []TopicOption
+
+func (s topicOptions) applyPublisher(c *publisherConfig) error {
+	for _, o := range s {
+		if o == nil {
+			return invalid("topic option is nil")
+		}
+		if err := o.applyPublisher(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s topicOptions) applySubscriber(c *subscriberConfig) error {
+	for _, o := range s {
+		if o == nil {
+			return invalid("topic option is nil")
+		}
+		if err := o.applySubscriber(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PublishBatch says how much goes to the broker in one send.
+func PublishBatch(b Batch) PublisherOption {
+	return publisherOption(func(c *publisherConfig) error {
+		c.batch = b
+		return b.validate("publish batch")
+	})
+}
+
+// PublishLimit bounds what a publisher has taken and the broker has not yet
+// confirmed. At the limit, Publish and PublishAsync wait. The default is 10,000
+// messages and 64 MiB. A message larger than the limit goes alone.
+func PublishLimit(messages, bytes int) PublisherOption {
+	return publisherOption(func(c *publisherConfig) error {
+		if messages < 0 || bytes < 0 {
+			return invalid("publish limit: %d messages, %d bytes: must not be negative", messages, bytes)
+		}
+		c.limit = Limit{messages, bytes}
+		return nil
+	})
+}
+
+// ContinueAfterFailure lets an ordered topic's messages go on after an earlier
+// message of the same key failed for good, which leaves a gap. Without it they
+// fail with ErrKeyFailed.
+func ContinueAfterFailure() PublisherOption {
+	return publisherOption(func(c *publisherConfig) error {
+		c.continueFailed = true
+		return nil
+	})
+}
+
+// Group names the group that a subscription belongs to. Every group gets every
+// message; the members of one share them. A subscription to a queue has no
+// group; one to an event topic without a group is a broadcast subscription, which
+// gets its own copy of everything while its Receive runs.
+func Group(name string) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if name == "" {
+			return invalid("group name is empty; leave Group out for a broadcast subscription")
+		}
+		c.group = name
+		return nil
+	})
+}
+
+// Use adds middleware around the handler.
+func Use(middleware ...Middleware) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		for _, m := range middleware {
+			if err := m.applySubscriber(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Concurrency is how many handlers run at a time; default 16. With 1, messages
+// are handled one after the other.
+func Concurrency(n int) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if n < 1 {
+			return invalid("concurrency %d must be at least 1", n)
+		}
+		c.concurrency = n
+		return nil
+	})
+}
+
+// InFlight bounds what was fetched and not yet settled, messages that wait for a
+// retry in the process among it. The default is 1,000 messages and 64 MiB. A
+// message larger than the limit comes alone.
+func InFlight(messages, bytes int) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if messages < 0 || bytes < 0 {
+			return invalid("in flight: %d messages, %d bytes: must not be negative", messages, bytes)
+		}
+		c.limit = Limit{messages, bytes}
+		return nil
+	})
+}
+
+// DrainTimeout is how long running handlers may go on after Receive's context
+// ended, before theirs end too; default 30 s.
+func DrainTimeout(d time.Duration) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if d <= 0 {
+			return invalid("drain timeout %v must be positive", d)
+		}
+		c.drain = d
+		return nil
+	})
+}
+
+// MaxHandling is how long one message is kept leased at most, from its fetch to
+// its verdict, waiting for a retry included; default one hour, and never longer
+// than the broker allows. After that its handler's context ends with
+// ErrHandlerTooSlow, and the lease is left to run out.
+func MaxHandling(d time.Duration) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if d <= 0 {
+			return invalid("max handling %v must be positive", d)
+		}
+		c.maxHandling = d
+		return nil
+	})
+}
+
+// Lease is how long the broker waits for a sign of life before it gives a message
+// to somebody else. Leases are extended while handlers run, so it bounds the
+// wait after a crash. The default is the driver's.
+func Lease(d time.Duration) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if d <= 0 {
+			return invalid("lease %v must be positive", d)
+		}
+		c.lease = d
+		return nil
+	})
+}
+
+// RetryBackoff says how long a message stays away after its handler failed
+// without saying so itself. The default is Backoff's.
+func RetryBackoff(b Backoff) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		c.retry = b
+		return b.Validate()
+	})
+}
+
+// MaxAttempts makes a message's n-th failed attempt its last: the failure is
+// permanent then. Without it, attempts go on. Opening fails on a broker that
+// cannot count attempts.
+func MaxAttempts(n int) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if n < 1 {
+			return invalid("max attempts %d must be at least 1", n)
+		}
+		c.maxAttempts = n
+		return nil
+	})
+}
+
+// NativeDeadLetter lets the broker move what failed permanently, or failed in
+// maxAttempts attempts (0: no such limit), to a topic of kind queue. Opening
+// fails on a broker that cannot: middleware.DeadLetter works on all.
+func NativeDeadLetter(topic string, maxAttempts int) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		if topic == "" {
+			return invalid("native dead letter: topic is empty")
+		}
+		if maxAttempts < 0 {
+			return invalid("native dead letter: max attempts %d is negative", maxAttempts)
+		}
+		c.deadLetter = driver.DeadLetter{Topic: topic, MaxAttempts: maxAttempts}
+		c.poison |= poisonNative
+		return nil
+	})
+}
+
+// DropPermanent says that a message which failed permanently is dropped, and
+// logged as an error with its reason.
+func DropPermanent() SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		c.poison |= poisonDrop
+		return nil
+	})
+}
+
+// SettleBatch says how many settlements go to the broker in one call.
+func SettleBatch(b Batch) SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		c.batch = b
+		return b.validate("settle batch")
+	})
+}
