@@ -155,11 +155,7 @@ func (c *Client) release(o closer) {
 
 // unsupported says what a broker cannot do.
 func unsupported(c Capabilities, need string) error {
-	broker := c.Broker
-	if broker == "" {
-		broker = "the broker"
-	}
-	return driver.Errorf(CodeUnsupported, broker+" cannot "+need)
+	return driver.Errorf(CodeUnsupported, c.String()+" cannot "+need)
 }
 
 // target is how errors and logs name a subscription.

@@ -112,8 +112,6 @@ type PublishError struct {
 type FailedMessage struct {
 	// Index is its place in the call.
 	Index int
-	// Message is the caller's; nil if the caller's was.
-	Message *Message
 	// Err is why.
 	Err error
 }

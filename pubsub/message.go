@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"maps"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -9,8 +10,7 @@ import (
 // A Message is what is published. The zero value is a message without a body.
 //
 // A publisher reads a message and never writes to it. It is the caller's again,
-// with its body and headers, when Publish has returned or PublishAsync's callback
-// was called.
+// with its body and headers, as soon as Publish or PublishAsync has returned.
 type Message struct {
 	// ID is the publisher's name for the message; may be empty. It is carried as it
 	// is, and a broker that drops duplicates knows them by it.
@@ -41,6 +41,13 @@ func (m *Message) SetHeader(name, value string) {
 		m.Headers = make(map[string]string)
 	}
 	m.Headers[name] = value
+}
+
+// clone copies a message with its headers; the body's bytes are shared.
+func (m *Message) clone() *Message {
+	c := *m
+	c.Headers = maps.Clone(m.Headers)
+	return &c
 }
 
 // Size is what the message counts as against limits, in bytes: body, key, ID,

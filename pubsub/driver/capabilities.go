@@ -55,11 +55,13 @@ type Capabilities struct {
 	SendBatch Batch
 	// SettleBatch is the same for Settle.
 	SettleBatch Batch
-	// SendsPerKey is how many Sends with messages of one key may be without their
-	// fates at a time on an ordered topic; zero: no limit.
+	// SendsPerKey is how many messages of one key may be without their fates at a
+	// time on an ordered topic; zero: no limit. It is 1 where a broker may store a
+	// later message of a key and not the earlier one.
 	SendsPerKey int
-	// SendNeverBlocks: Send returns without waiting on anything, and may be called
-	// concurrently. The engine then calls it in the publisher's own goroutine.
+	// SendNeverBlocks: Send returns without waiting on anything, has copied by then
+	// what it needs of the messages, and may be called concurrently. The engine
+	// calls it in the publisher's own goroutine.
 	SendNeverBlocks bool
 	// ResendUnknown: the engine may send a message of fate Unknown again. False
 	// where the client beneath does so itself.
@@ -69,6 +71,14 @@ type Capabilities struct {
 	SettleConfirmed bool
 	// Backlog: the Conn is a Backlogger.
 	Backlog bool
+}
+
+// String names the broker.
+func (c *Capabilities) String() string {
+	if c.Broker == "" {
+		return "the broker"
+	}
+	return c.Broker
 }
 
 // Batch is how much goes into one call.

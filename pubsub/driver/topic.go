@@ -10,9 +10,10 @@ type Topic interface {
 	// has its fate.
 	//
 	// fate is called exactly once for each message, from any goroutine, during
-	// Send or after it. It does not block. Until then the driver may read the
+	// Send or after it. It does not block, but it may send again: the driver holds
+	// no lock that Send needs when it calls. Until then the driver may read the
 	// message. A dead Topic tells the fate of all that it had taken, Unknown where
-	// it cannot know.
+	// it cannot know; what it is sent from then on is Aborted.
 	//
 	// Two messages of one Send with the same key are stored in their order, or the
 	// later is not stored: it is Aborted. The engine keeps to

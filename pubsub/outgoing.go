@@ -1,0 +1,135 @@
+package pubsub
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// An outgoing is one message on its way to the broker. The batcher's mutex guards
+// it from submit to finish.
+type outgoing struct {
+	message [1]driver.Message // an array: Send takes it as a batch of one
+	batcher *batcher
+	seq     uint64 // its place in the order of submission
+	size    int
+	copied  bool // body and headers are the batcher's own
+	place   place
+	ctx     context.Context //nolint:containedctx // bounds the waiting of this message alone
+	unwatch func() bool
+	started time.Time // set for hooks alone
+
+	doubtful  bool // a fate was Unknown: perhaps stored
+	abandoned bool // nobody waits any more: not to be sent again
+
+	fate func(int, driver.Fate, error) // o.settled, bound once
+	done func(error)                   // PublishAsync's
+	call *call                         // Publish's
+	err  error                         // the outcome
+}
+
+// place is where an outgoing is.
+type place uint8
+
+const (
+	outside  place = iota // not submitted yet
+	queued                // waits to be sent, perhaps again
+	sent                  // is with the driver
+	finished              // has its outcome
+)
+
+// own copies what the caller may change once Publish has returned.
+func (o *outgoing) own() {
+	if o.copied {
+		return
+	}
+	o.copied = true
+	m := (*Message)(&o.message[0]).clone()
+	if m.Body != nil {
+		m.Body = append(make([]byte, 0, len(m.Body)), m.Body...)
+	}
+	o.message[0] = driver.Message(*m)
+}
+
+// conclude notes the outcome; finish tells it afterwards, without the lock.
+func (o *outgoing) conclude(err error) {
+	o.place, o.err = finished, err
+	if o.unwatch != nil {
+		o.unwatch()
+		o.unwatch = nil
+	}
+}
+
+// finish tells the outcome to whoever waits for it. It runs users' code.
+func (o *outgoing) finish() {
+	if o.done != nil {
+		o.done(o.err)
+	}
+	if o.call != nil {
+		o.call.arrive()
+	}
+}
+
+// reject finishes what was never submitted.
+func (o *outgoing) reject(err error) {
+	o.conclude(err)
+	o.finish()
+}
+
+// A call is one Publish that waits for its messages.
+type call struct {
+	pending atomic.Int32
+	state   atomic.Uint32
+	ready   chan struct{}
+	one     outgoing // the message, where it is a single one
+}
+
+const (
+	callRunning uint32 = iota
+	callAwaited
+	callDone
+)
+
+var calls = sync.Pool{New: func() any {
+	c := newCall()
+	c.one.call = c
+	c.one.fate = c.one.settled
+	return c
+}}
+
+func newCall() *call { return &call{ready: make(chan struct{}, 1)} }
+
+func (c *call) expect(n int) {
+	c.pending.Store(int32(n)) //nolint:gosec // as many as a slice has
+	c.state.Store(callRunning)
+}
+
+// arrive is called once a message.
+func (c *call) arrive() {
+	if c.pending.Add(-1) == 0 && c.state.Swap(callDone) == callAwaited {
+		c.ready <- struct{}{}
+	}
+}
+
+// await waits for all outcomes; false when ctx ended first.
+func (c *call) await(ctx context.Context) bool {
+	if c.state.Load() == callDone || !c.state.CompareAndSwap(callRunning, callAwaited) {
+		return true
+	}
+	select {
+	case <-c.ready:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// recycle keeps a call that nothing refers to any more for the next Publish.
+func (c *call) recycle() {
+	o := &c.one
+	*o = outgoing{call: c, fate: o.fate}
+	calls.Put(c)
+}
