@@ -48,7 +48,7 @@ var (
 	ErrKeyFailed error = driver.Errorf(CodeAborted, "an earlier message with the same key failed")
 	// ErrLeaseLost is the cause of a handler's context when its message's lease
 	// ended: another member may be handling the message now.
-	ErrLeaseLost error = driver.Errorf(CodeLost, "lease lost")
+	ErrLeaseLost = driver.ErrLeaseLost
 	// ErrTakenBack is the cause of a handler's context when the broker took the
 	// message back: a lost connection, a rebalance.
 	ErrTakenBack error = driver.Errorf(CodeLost, "delivery taken back by the broker")
@@ -172,3 +172,24 @@ func (e *PanicError) Unwrap() error {
 // ErrorCode returns CodeFailed.
 func (e *PanicError) ErrorCode() Code { return CodeFailed }
 
+// unconfirmed is the error of a message that is perhaps stored; the cause is why
+// that is not known.
+func unconfirmed(cause error) error { return &unconfirmedError{cause} }
+
+type unconfirmedError struct{ cause error }
+
+func (e *unconfirmedError) Error() string {
+	if e.cause == nil {
+		return ErrUnconfirmed.Error()
+	}
+	return ErrUnconfirmed.Error() + ": " + e.cause.Error()
+}
+
+func (e *unconfirmedError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrUnconfirmed}
+	}
+	return []error{ErrUnconfirmed, e.cause}
+}
+
+func (e *unconfirmedError) ErrorCode() Code { return CodeUnconfirmed }

@@ -56,7 +56,8 @@ func (m *Message) Size() int { return (*driver.Message)(m).Size() }
 
 // A Delivery is a message on its way to a handler. It belongs to the handler,
 // with its body and headers; nothing else reads or writes them, and the handler
-// may keep them.
+// may keep them. A handler that changes the body and then fails may see the
+// change at the next attempt, which may take place in the same process.
 type Delivery struct {
 	Message
 	// Topic is where the message was published.
@@ -72,10 +73,10 @@ type Delivery struct {
 	// has one; the zero time if nobody says.
 	PublishTime time.Time
 
-	flight
+	raw any
 }
 
 // Raw returns the message of the broker's own client, for what the portable
 // fields do not tell; nil where there is none. Each driver's package
 // documents its type.
-func (d *Delivery) Raw() any { return d.receipt.Raw }
+func (d *Delivery) Raw() any { return d.raw }

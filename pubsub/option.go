@@ -59,7 +59,7 @@ func (m DeadLetterMiddleware) applySubscriber(c *subscriberConfig) error {
 	if m.MaxAttempts < 0 {
 		return invalid("dead-letter middleware: MaxAttempts %d is negative", m.MaxAttempts)
 	}
-	c.middleware = append(c.middleware, m.Middleware)
+	c.middleware = append(c.middleware, m.Middleware, c.lastAttempt)
 	c.poison |= poisonMiddleware
 	c.countedAttempts = max(c.countedAttempts, m.MaxAttempts)
 	return nil
@@ -121,6 +121,16 @@ type subscriberConfig struct {
 
 // Limit bounds messages and bytes at once; a zero field takes its default.
 type Limit struct{ Messages, Bytes int }
+
+func (l Limit) or(messages, bytes int) Limit {
+	if l.Messages == 0 {
+		l.Messages = messages
+	}
+	if l.Bytes == 0 {
+		l.Bytes = bytes
+	}
+	return l
+}
 
 // Batch says how much goes to the broker in one call; a zero field takes the
 // driver's own. It cannot be more than the broker takes.

@@ -17,6 +17,7 @@ type outgoing struct {
 	seq     uint64 // its place in the order of submission
 	size    int
 	copied  bool // body and headers are the batcher's own
+	slotted bool // holds a slot of its key's line
 	place   place
 	ctx     context.Context //nolint:containedctx // bounds the waiting of this message alone
 	unwatch func() bool
@@ -25,7 +26,7 @@ type outgoing struct {
 	doubtful  bool // a fate was Unknown: perhaps stored
 	abandoned bool // nobody waits any more: not to be sent again
 
-	fate func(int, driver.Fate, error) // o.settled, bound once
+	fate func(int, driver.Fate, error) // o.told, bound once
 	done func(error)                   // PublishAsync's
 	call *call                         // Publish's
 	err  error                         // the outcome
@@ -53,6 +54,9 @@ func (o *outgoing) own() {
 	}
 	o.message[0] = driver.Message(*m)
 }
+
+// told is the fate of a message that was sent alone.
+func (o *outgoing) told(_ int, f driver.Fate, err error) { o.batcher.told(o, f, err) }
 
 // conclude notes the outcome; finish tells it afterwards, without the lock.
 func (o *outgoing) conclude(err error) {
@@ -96,7 +100,7 @@ const (
 var calls = sync.Pool{New: func() any {
 	c := newCall()
 	c.one.call = c
-	c.one.fate = c.one.settled
+	c.one.fate = c.one.told
 	return c
 }}
 

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -196,8 +197,8 @@ func (t *Topic) collect(ctx context.Context, call *call, items []outgoing) error
 // PublishAsync sends a message and calls done once with its outcome, from
 // another goroutine or before it returns. It returns when the message is on its
 // way, in the order of the calls; it blocks only at PublishLimit, and no longer
-// than ctx lasts. done must not block; it may publish. A nil done is for those
-// who do not care for the outcome.
+// than ctx lasts. done must not block; it may call PublishAsync where the limit
+// is not near. A nil done is for those who do not care for the outcome.
 //
 // ctx bounds how long the message waits to be sent, not how long its
 // confirmation takes.
@@ -237,8 +238,8 @@ func (t *Topic) Close(ctx context.Context) error {
 }
 
 // observe tells the hooks an outcome.
-func (t *Topic) observe(o *outgoing, err error) {
-	info := PublishInfo{Topic: t.name, Key: o.message[0].Key, Bytes: o.size, Took: since(o.started), Err: err}
+func (t *Topic) observe(o *outgoing) {
+	info := PublishInfo{Topic: t.name, Key: o.message[0].Key, Bytes: o.size, Took: time.Since(o.started), Err: o.err}
 	for _, h := range t.client.config.hooks.publish {
 		h.OnPublish(info)
 	}

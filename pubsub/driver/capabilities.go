@@ -53,7 +53,8 @@ type Capabilities struct {
 	// SendBatch is what one Send takes at most, and how long a busy publisher waits
 	// to fill it.
 	SendBatch Batch
-	// SettleBatch is the same for Settle.
+	// SettleBatch is the same for Settle. A Retry with its tail (WithTail) stays in
+	// one Settle even where that is more; Linger applies while handlers run.
 	SettleBatch Batch
 	// SendsPerKey is how many messages of one key may be without their fates at a
 	// time on an ordered topic; zero: no limit. It is 1 where a broker may store a

@@ -124,5 +124,8 @@ func (c Code) Heals() bool {
 	return c == CodeUnavailable || c == CodeExhausted || c == CodeInternal || c == CodeUnconfirmed || c == CodeClosed || c == CodeAborted
 }
 
+// ErrLeaseLost is the Cause of a Revocation of deliveries whose leases ended.
+var ErrLeaseLost error = &Error{Code: CodeLost, Text: "lease lost"}
+
 // ErrQuiesced is what Receive returns after Quiesce, when nothing is left to give.
 var ErrQuiesced error = &Error{Code: CodeClosed, Text: "session is quiesced"}

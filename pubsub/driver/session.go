@@ -75,7 +75,7 @@ type Revocation struct {
 	// Release, unless nil, is called once, by the engine, when nothing of it runs or
 	// waits to be settled any more, or Grace has passed.
 	Release func()
-	// Cause is why, for handlers and logs.
+	// Cause is why, for handlers and logs; ErrLeaseLost where a lease ended.
 	Cause error
 }
 

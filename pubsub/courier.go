@@ -1,0 +1,327 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// courier is the one goroutine of a batcher: it sends what is queued, in batches,
+// and mends what went wrong.
+type courier struct {
+	*batcher
+	size    int       // of the next batch; zero: as much as the driver takes
+	rounds  int       // of trouble in a row without any progress
+	lingers time.Time // until when a batch waits for company; zero: none does
+	since   time.Time // the first error of reopening that waiting may not heal
+	timer   *time.Timer
+}
+
+// start begins the courier at the first need. It is called with the lock.
+func (b *batcher) start() {
+	if b.stop != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop, b.done = stop, make(chan struct{})
+	go func() {
+		defer close(b.done)
+		(&courier{batcher: b}).run(ctx)
+	}()
+}
+
+// poke makes the courier look again.
+func (b *batcher) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *courier) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		c.mu.Lock()
+		switch {
+		case len(c.back) > 0 && c.inflight == 0:
+			c.rejoin()
+			c.mu.Unlock()
+			c.mend(ctx)
+		case len(c.back) > 0 || len(c.queue) == 0:
+			// What came back is older than what is queued: nothing passes it.
+			c.mu.Unlock()
+			c.await(ctx, 0)
+		case c.linger() > 0:
+			d := c.linger()
+			c.mu.Unlock()
+			c.await(ctx, d)
+		default:
+			c.ship(ctx)
+		}
+	}
+}
+
+// await waits until something changed, or for d unless that is zero.
+func (c *courier) await(ctx context.Context, d time.Duration) {
+	var timeout <-chan time.Time
+	if d > 0 {
+		if c.timer == nil {
+			c.timer = time.NewTimer(d)
+		} else {
+			c.timer.Reset(d)
+		}
+		defer c.timer.Stop()
+		timeout = c.timer.C
+	}
+	select {
+	case <-c.wake:
+	case <-timeout:
+	case <-ctx.Done():
+	}
+}
+
+// linger is how long the next batch waits for company: while others are under
+// way, and it is not full.
+func (c *courier) linger() time.Duration {
+	if c.batch.Linger <= 0 || c.inflight == 0 || c.closed || c.full() {
+		return 0
+	}
+	if c.lingers.IsZero() {
+		c.lingers = time.Now().Add(c.batch.Linger)
+	}
+	return time.Until(c.lingers)
+}
+
+// full says whether the queue fills a batch.
+func (c *courier) full() bool {
+	limit := c.most()
+	if limit > 0 && len(c.queue) >= limit {
+		return true
+	}
+	if c.batch.Bytes == 0 {
+		return false
+	}
+	bytes := 0
+	for _, o := range c.queue {
+		if bytes += o.size; bytes >= c.batch.Bytes {
+			return true
+		}
+	}
+	return false
+}
+
+// most is how many messages the next batch takes; zero: no limit.
+func (c *courier) most() int {
+	if c.size > 0 {
+		return c.size
+	}
+	return c.batch.Messages
+}
+
+// ship sends one batch. It is called with the lock and gives it back.
+func (c *courier) ship(ctx context.Context) {
+	c.lingers = time.Time{}
+	s, expired := c.take()
+	incarnation := c.incarnation
+	c.sending = true
+	c.mu.Unlock()
+
+	c.finish(expired...)
+	if len(s.items) > 0 {
+		incarnation.Send(ctx, s.messages, s.fate)
+	}
+	c.mu.Lock()
+	c.sending = false
+	if c.progress {
+		c.grow()
+	}
+	c.mu.Unlock()
+	s.arrive()
+}
+
+// take fills a shipment from the queue. Messages whose contexts have ended are
+// returned, to be told.
+func (c *courier) take() (s *shipment, expired []*outgoing) {
+	s = shipments.Get().(*shipment)
+	s.batcher = c.batcher
+	bytes, limit := 0, c.most()
+	n := 0
+	for _, o := range c.queue {
+		if o.place == queued && o.ctx.Err() != nil {
+			expired = append(expired, o)
+			expired = append(expired, c.fail(o, c.canceled(o.ctx))...)
+		}
+		if o.place == queued {
+			if len(s.items) > 0 && (len(s.items) == limit || c.batch.Bytes > 0 && bytes+o.size > c.batch.Bytes) {
+				break
+			}
+			bytes += o.size
+			o.place = sent
+			s.items = append(s.items, o)
+			s.messages = append(s.messages, o.message[0])
+		} else {
+			c.stale--
+		}
+		n++
+	}
+	c.inflight += len(s.items)
+	s.left.Store(int32(len(s.items)) + 1) //nolint:gosec // a batch
+	taken := c.queue[:n]
+	clear(taken)
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = taken[:0]
+	}
+	return s, expired
+}
+
+// rejoin puts what came back in front of the queue, in its old order.
+func (c *courier) rejoin() {
+	slices.SortFunc(c.back, func(a, b *outgoing) int { return int(a.seq) - int(b.seq) }) //nolint:gosec // close together
+	live := c.back[:0]
+	for _, o := range c.back {
+		if o.place == finished {
+			c.stale--
+		} else {
+			live = append(live, o)
+		}
+	}
+	// Where one batch failed as a whole, smaller ones find the message at fault.
+	if !c.progress {
+		c.size = max(1, min(len(live), c.mostOr(len(live)))/2)
+		c.rounds++
+	} else {
+		c.rounds = 0
+	}
+	c.progress = false
+	for _, o := range c.queue {
+		c.watch(o)
+	}
+	c.queue = append(slices.Clone(live), c.queue...)
+	clear(c.back)
+	c.back = c.back[:0]
+}
+
+func (c *courier) mostOr(n int) int {
+	if m := c.most(); m > 0 {
+		return m
+	}
+	return n
+}
+
+// grow makes batches larger again after trouble.
+func (c *courier) grow() {
+	c.rounds = 0
+	if c.size == 0 {
+		return
+	}
+	if c.size *= 2; c.size >= c.batch.Messages {
+		c.size = 0
+	}
+}
+
+// mend waits until sending again makes sense, and opens the topic again where it
+// is dead. The first time after a success there is no reason to wait, unless the
+// message at fault was alone.
+func (c *courier) mend(ctx context.Context) {
+	c.mu.Lock()
+	incarnation := c.incarnation
+	c.mu.Unlock()
+	dead := false
+	select {
+	case <-incarnation.Done():
+		dead = true
+	default:
+	}
+	if c.rounds > 1 || c.size == 1 && !dead {
+		_ = wait(ctx, c.topic.client.config.backoff.Delay(c.rounds), nil)
+	}
+	if dead {
+		c.reopen(ctx, incarnation)
+	}
+}
+
+// reopen tries until the topic is open, or the error is final.
+func (c *courier) reopen(ctx context.Context, dead driver.Topic) {
+	_ = dead.Close(ctx) // frees what it may still hold
+	config := &c.topic.client.config
+	for tries := 1; ctx.Err() == nil; tries++ {
+		opened, err := c.open(ctx)
+		if err == nil {
+			c.since = time.Time{}
+			c.mu.Lock()
+			c.incarnation = opened
+			c.mu.Unlock()
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		config.logger.Warn("waybill: topic cannot be opened again", "topic", c.topic.name, "tries", tries, "error", err)
+		if c.final(err) {
+			c.mu.Lock()
+			over := c.failQueued(err)
+			c.mu.Unlock()
+			c.finish(over...)
+			return
+		}
+		c.mu.Lock()
+		c.last = err
+		c.mu.Unlock()
+		_ = wait(ctx, config.backoff.Delay(tries), nil)
+	}
+}
+
+func (c *courier) open(ctx context.Context) (driver.Topic, error) {
+	conn, err := c.topic.client.connection.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Topic(ctx, c.topic.config.TopicRequest)
+}
+
+// final says whether an error has lasted for the grace and will not heal.
+func (c *courier) final(err error) bool {
+	switch {
+	case errors.Is(err, ErrClosed):
+		return true
+	case CodeOf(err).Heals():
+		c.since = time.Time{}
+		return false
+	case c.since.IsZero():
+		c.since = time.Now()
+	}
+	return time.Since(c.since) > grace
+}
+
+// A shipment is a batch on its way.
+type shipment struct {
+	batcher  *batcher
+	messages []driver.Message
+	items    []*outgoing
+	left     atomic.Int32 // fates to come, and one for Send's return
+	fate     func(int, driver.Fate, error)
+}
+
+var shipments = sync.Pool{New: func() any {
+	s := &shipment{}
+	s.fate = func(i int, f driver.Fate, err error) {
+		s.batcher.told(s.items[i], f, err)
+		s.arrive()
+	}
+	return s
+}}
+
+// arrive keeps a shipment that is done with for the next.
+func (s *shipment) arrive() {
+	if s.left.Add(-1) > 0 {
+		return
+	}
+	clear(s.messages)
+	clear(s.items)
+	s.messages, s.items, s.batcher = s.messages[:0], s.items[:0], nil
+	shipments.Put(s)
+}

@@ -1,0 +1,110 @@
+package pubsub
+
+import (
+	"maps"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// A flight is a delivery between its intake and the end of its settlement. The
+// receiver's mutex guards it, but for receipt and session, which are set once.
+type flight struct {
+	delivery *Delivery        // of the present attempt
+	context  *deliveryContext // of the present attempt's handler
+	receipt  driver.Receipt   // drivers read it while it is settled
+	session  *session
+	size     int
+	since    time.Time // of its intake
+	deadline time.Time // of its lease; zero: none
+	stage    stage
+	lost     error       // why it was taken back
+	tooSlow  bool        // held for too long: its lease is not extended any more
+	tail     bool        // its Return belongs to the Retry before it
+	lane     *lane       // its key's, on an ordered topic
+	recall   *recall     // the revocation that is under way for it
+	timer    *time.Timer // ends its hold
+
+	next, prev *flight // in the session's list of all
+	behind     *flight // in the queue it waits in
+}
+
+// stage is where a flight is.
+type stage uint8
+
+const (
+	waiting  stage = iota // in a queue, not started
+	running               // with its handler
+	held                  // failed, waits here for its next attempt
+	settling              // its settlement is on its way
+	gone                  // settled or taken back
+)
+
+// again makes a flight ready for its next attempt, with a delivery and a context
+// of its own: the last attempt's handler may have kept its own.
+func (f *flight) again() {
+	d := *f.delivery
+	d.Headers = maps.Clone(d.Headers)
+	d.Attempt++
+	f.delivery = &d
+	f.context = &deliveryContext{base: f.context.base, drain: f.context.drain}
+	f.stage = waiting
+}
+
+// A seat is what a flight is made of at first, in one piece.
+type seat struct {
+	flight   flight
+	delivery Delivery
+	context  deliveryContext
+}
+
+// queue is a list of flights, first in, first out. It may hold flights that have
+// left their stage since; they are passed over.
+type queue struct {
+	first, last *flight
+	count       int // those that still wait
+	bytes       int
+}
+
+func (q *queue) push(f *flight) {
+	if q.last == nil {
+		q.first = f
+	} else {
+		q.last.behind = f
+	}
+	q.last = f
+	q.count++
+	q.bytes += f.size
+}
+
+// peek returns the first that still waits, or nil.
+func (q *queue) peek() *flight {
+	for q.first != nil && q.first.stage != waiting {
+		q.shift()
+	}
+	return q.first
+}
+
+// pop takes the first that still waits, or nil.
+func (q *queue) pop() *flight {
+	f := q.peek()
+	if f != nil {
+		q.shift()
+		q.leave(f)
+	}
+	return f
+}
+
+// leave counts one less.
+func (q *queue) leave(f *flight) {
+	q.count--
+	q.bytes -= f.size
+}
+
+func (q *queue) shift() {
+	f := q.first
+	if q.first = f.behind; q.first == nil {
+		q.last = nil
+	}
+	f.behind = nil
+}

@@ -1,0 +1,217 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// session is one incarnation of a subscription, and what it gave.
+type session struct {
+	*receiver
+	incarnation driver.Session
+	ctx         context.Context    //nolint:containedctx // of the calls to the driver that nobody waits for
+	stop        context.CancelFunc // ends ctx
+	received    bool               // gave anything
+
+	// The receiver's mutex guards these.
+	first, last *flight // all that is in flight, in the order of intake
+	closed      bool    // nothing is settled any more
+	recalls     []*recall
+	keeper      keeper
+	settler     settler
+}
+
+func (r *receiver) newSession(incarnation driver.Session) *session {
+	s := &session{receiver: r, incarnation: incarnation}
+	s.ctx, s.stop = context.WithCancel(r.base)
+	s.keeper.init(s)
+	s.settler.init(s)
+	go s.settler.run()
+	incarnation.Credit(r.config.limit.Messages, r.config.limit.Bytes)
+	return s
+}
+
+// intake takes in what the session gives until ctx ends or the session dies.
+func (s *session) intake(ctx context.Context) error {
+	var in driver.Intake
+	for {
+		err := s.incarnation.Receive(ctx, &in)
+		s.take(&in)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take puts an intake to work and empties it.
+func (s *session) take(in *driver.Intake) {
+	if len(in.Revocations)+len(in.Deliveries) == 0 {
+		return
+	}
+	s.received = true
+	now := time.Now()
+	bytes := 0
+	s.mu.Lock()
+	for i := range in.Revocations {
+		s.revoke(&in.Revocations[i])
+	}
+	for i := range in.Deliveries {
+		f := s.adopt(&in.Deliveries[i], now)
+		bytes += f.size
+		s.enqueue(f)
+	}
+	s.wakeOne()
+	s.keeper.watch()
+	s.unlock()
+	if n := len(in.Deliveries); n > 0 {
+		for _, h := range s.hooks.intake {
+			h.OnIntake(IntakeInfo{Topic: s.config.Topic, Group: s.config.group, Messages: n, Bytes: bytes})
+		}
+	}
+	in.Reset()
+}
+
+// Deliveries are made several at a time. A handler that keeps one keeps its
+// neighbours, so their number and size are bounded.
+const (
+	chunkSeats = 32
+	chunkBytes = 64 << 10
+)
+
+// adopt makes a flight of what the driver gave.
+func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
+	if len(s.seats) == 0 || s.seatBytes > chunkBytes {
+		s.seats, s.seatBytes = make([]seat, chunkSeats), 0
+	}
+	seat := &s.seats[0]
+	s.seats = s.seats[1:]
+
+	d := &seat.delivery
+	d.Message = Message(from.Message)
+	d.Topic, d.Group = s.config.Topic, s.config.group
+	d.Attempt = max(from.Attempt, 1)
+	d.PublishTime = from.PublishTime
+	d.raw = from.Raw
+
+	seat.context.base, seat.context.drain = s.base, s.drain
+
+	f := &seat.flight
+	f.delivery, f.context, f.session = d, &seat.context, s
+	f.receipt, f.deadline = from.Receipt, from.Deadline
+	f.size, f.since = from.Size(), now
+	s.seatBytes += f.size
+
+	if f.prev = s.last; f.prev != nil {
+		f.prev.next = f
+	} else {
+		s.first = f
+	}
+	s.last = f
+	s.count++
+	return f
+}
+
+// forget ends a flight that left its queue: it was settled or taken back.
+func (s *session) forget(f *flight) {
+	if f.stage == gone {
+		return
+	}
+	f.stage = gone
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		s.first = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		s.last = f.prev
+	}
+	f.next, f.prev = nil, nil
+	s.count--
+	s.stalled = false
+	s.settler.owe(f.size)
+	if f.recall != nil {
+		f.recall.less()
+	}
+}
+
+// lose takes a flight back. If its handler runs, its context ends, and what it
+// returns is of no account.
+func (s *session) lose(f *flight, cause error) {
+	switch f.stage {
+	case gone:
+	case running:
+		if f.lost == nil {
+			f.lost = cause
+			f.context.cancel(cause)
+		}
+	case waiting, held:
+		s.withdraw(f)
+		s.forget(f)
+	case settling:
+		s.forget(f)
+	}
+}
+
+// loseAll takes everything back.
+func (s *session) loseAll(cause error) {
+	for f := s.first; f != nil; {
+		next := f.next
+		s.lose(f, cause)
+		f = next
+	}
+}
+
+// die ends a session that failed: all that it gave is lost.
+func (s *session) die(cause error) {
+	s.halt()
+	s.mu.Lock()
+	s.loseAll(takenBack(cause))
+	s.dropRecalls()
+	s.unlock()
+	ctx, cancel := context.WithTimeout(s.base, closeTimeout)
+	defer cancel()
+	_ = s.incarnation.Close(ctx) // frees what it may still hold
+}
+
+// halt ends the session's settler and keeper.
+func (s *session) halt() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	<-s.settler.done
+	s.keeper.halt()
+}
+
+// quiesce ends intake, and takes what the session still holds.
+func (s *session) quiesce(ctx context.Context) {
+	err := s.incarnation.Quiesce(ctx)
+	var in driver.Intake
+	for err == nil {
+		err = s.incarnation.Receive(ctx, &in)
+		s.take(&in)
+	}
+	if !errors.Is(err, driver.ErrQuiesced) {
+		s.log.Warn("waybill: subscription lost while it drained", "error", err)
+		s.die(err)
+	}
+}
+
+// close flushes settlements, and gives back what has none.
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	s.settler.flush(ctx)
+	s.halt()
+	s.mu.Lock()
+	s.dropRecalls()
+	s.unlock()
+	if err := s.incarnation.Close(ctx); err != nil {
+		s.log.Warn("waybill: subscription closed with an error", "error", err)
+	}
+}
