@@ -146,7 +146,7 @@ func (c *courier) ship(ctx context.Context) {
 // take fills a shipment from the queue. Messages whose contexts have ended are
 // returned, to be told.
 func (c *courier) take() (s *shipment, expired []*outgoing) {
-	s = shipments.Get().(*shipment)
+	s = newShipment()
 	s.batcher = c.batcher
 	bytes, limit := 0, c.most()
 	n := 0
@@ -306,14 +306,19 @@ type shipment struct {
 	fate     func(int, driver.Fate, error)
 }
 
-var shipments = sync.Pool{New: func() any {
+var shipments sync.Pool
+
+func newShipment() *shipment {
+	if s, ok := shipments.Get().(*shipment); ok {
+		return s
+	}
 	s := &shipment{}
 	s.fate = func(i int, f driver.Fate, err error) {
 		s.batcher.told(s.items[i], f, err)
 		s.arrive()
 	}
 	return s
-}}
+}
 
 // arrive keeps a shipment that is done with for the next.
 func (s *shipment) arrive() {

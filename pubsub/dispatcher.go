@@ -195,9 +195,6 @@ func (r *receiver) logPanic(d *Delivery, err error) {
 func (r *receiver) finish(f *flight, v ruling) {
 	f.context.end()
 	s, l := f.session, f.lane
-	if l != nil && l.head != f {
-		l = nil // the tail of a batch's failure; cannot be otherwise
-	}
 	switch {
 	case f.lost != nil || s.closed:
 		f.stage, f.lane = settling, nil
@@ -215,8 +212,6 @@ func (r *receiver) finish(f *flight, v ruling) {
 	}
 	if r.draining {
 		s.returnWaiting()
-		if r.active == 0 {
-			r.settle()
-		}
+		r.quieten()
 	}
 }

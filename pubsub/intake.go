@@ -111,6 +111,7 @@ func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
 	}
 	s.last = f
 	s.count++
+	s.bytes += f.size
 	return f
 }
 
@@ -132,6 +133,7 @@ func (s *session) forget(f *flight) {
 	}
 	f.next, f.prev = nil, nil
 	s.count--
+	s.bytes -= f.size
 	s.stalled = false
 	s.settler.owe(f.size)
 	if f.recall != nil {
@@ -148,6 +150,9 @@ func (s *session) lose(f *flight, cause error) {
 		if f.lost == nil {
 			f.lost = cause
 			f.context.cancel(cause)
+			if s.batches != nil {
+				s.batches.lost(f, cause)
+			}
 		}
 	case waiting, held:
 		s.withdraw(f)

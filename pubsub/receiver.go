@@ -12,13 +12,16 @@ import (
 
 // receiver is one Receive. What it does is spread over files:
 //
-//	receiver.go    its life: sessions opened and lost, drain
-//	intake.go      what a session gives: deliveries and revocations
+//	receiver.go    its life: sessions opened and lost
+//	intake.go      what a session gives, and how it ends
+//	recall.go      what the broker takes back
 //	dispatcher.go  the queue of what can start, the keys' lanes, the workers
+//	batches.go     the same for handlers of batches
 //	ruling.go      from a handler's error to what becomes of its message
-//	hold.go        messages that wait here for their next attempt
+//	hold.go        messages that wait here for their next attempt, or go back
 //	settler.go     settlements on their way to the broker
 //	keeper.go      leases
+//	drain.go       the shutdown
 //
 // Its goroutines: Receive's own takes in; a settler a session; workers, up to
 // Concurrency, started when first needed. One mutex guards it all. Calls to the
@@ -37,25 +40,30 @@ type receiver struct {
 	base     context.Context    //nolint:containedctx // of all handlers: Receive's values, without its end
 
 	mu       sync.Mutex
-	work     *sync.Cond // workers wait for something to start
-	still    *sync.Cond // the drain waits until nothing runs
-	workers  sync.WaitGroup
-	started  int  // workers
-	idle     int  // of them wait
-	waking   int  // of them were woken and have not looked yet
-	over     bool // workers end
-	draining bool
-	stalled  bool
-	rushed   bool // hurried is closed
+	releases []func() // to be called when the lock is free
 
-	ready      queue
-	lanes      map[string]*lane // nil unless ordered
-	spare      *lane            // lanes for use again
-	chunk      []Delivery       // deliveries for use
-	chunkBytes int
-	count      int // in flight, of all sessions
-	active     int // of them with their handlers
-	waiting    int // of them held
+	work    *sync.Cond // workers wait here for something to start
+	workers sync.WaitGroup
+	started int  // workers
+	idle    int  // of them wait
+	waking  int  // of them were woken and have not looked yet
+	over    bool // workers end
+
+	ready     queue
+	lanes     map[string]*lane // nil unless ordered
+	spare     *lane            // lanes for use again
+	seats     []seat           // for flights to come
+	seatBytes int
+	count     int // in flight, of all sessions
+	bytes     int
+	active    int // handlers that run
+	waiting   int // messages held
+	stalled   bool
+
+	draining bool
+	quiet    chan struct{} // closed when no handler runs while it drains
+	silent   bool          // quiet is closed
+	rushed   bool          // hurried is closed
 }
 
 func newReceiver(s *Subscription) *receiver {
@@ -66,8 +74,9 @@ func newReceiver(s *Subscription) *receiver {
 		returned:     make(chan struct{}),
 		drain:        make(chan struct{}),
 		hurried:      make(chan struct{}),
+		quiet:        make(chan struct{}),
 	}
-	r.work, r.still = sync.NewCond(&r.mu), sync.NewCond(&r.mu)
+	r.work = sync.NewCond(&r.mu)
 	if s.config.Ordered {
 		r.lanes = map[string]*lane{}
 	}
@@ -83,13 +92,13 @@ func (r *receiver) run(ctx context.Context) error {
 		s, err := attach.open(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				return r.finishDrain(nil)
+				return r.shutDown(nil)
 			}
-			return errors.Join(err, r.finishDrain(nil))
+			return errors.Join(err, r.shutDown(nil))
 		}
 		err = s.intake(ctx)
 		if ctx.Err() != nil {
-			return r.finishDrain(s)
+			return r.shutDown(s)
 		}
 		attach.lost(s, err)
 	}
@@ -99,6 +108,9 @@ func (r *receiver) run(ctx context.Context) error {
 func (r *receiver) end() {
 	r.mu.Lock()
 	r.over = true
+	if r.batches != nil {
+		r.batches.stop()
+	}
 	r.work.Broadcast()
 	abandoned := r.active > 0
 	r.mu.Unlock()
@@ -183,80 +195,15 @@ func (a *attachment) lost(s *session, err error) {
 	s.die(err)
 }
 
-// hurry ends the handlers that a drain waits for.
-func (r *receiver) hurry() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.rushed {
-		r.rushed = true
-		close(r.hurried)
-	}
-}
-
-// A handler whose context ended gets this long to return; the broker gets this
-// long to take the last settlements.
-const (
-	lastGrace    = 2 * time.Second
-	closeTimeout = 10 * time.Second
-)
-
-// finishDrain ends intake, waits for handlers, flushes settlements and closes the
-// session, which is nil or dead if there is none.
-func (r *receiver) finishDrain(s *session) error {
-	ctx, cancel := context.WithTimeout(r.base, r.config.drain+lastGrace+closeTimeout)
-	defer cancel()
-	close(r.drain)
-	if s != nil {
-		s.quiesce(ctx)
-	}
-	r.mu.Lock()
-	r.draining = true
-	r.returnWaiting()
+// unlock gives the lock back and does what had to wait for that.
+func (r *receiver) unlock() {
+	releases, stall, waiting := r.releases, r.stalls(), r.waiting
+	r.releases = nil
 	r.mu.Unlock()
-	if s != nil {
-		s.poke()
+	for _, release := range releases {
+		release()
 	}
-	err := r.awaitHandlers()
-	if s != nil {
-		s.close(ctx)
+	if stall {
+		r.tellStall(waiting)
 	}
-	return err
-}
-
-// awaitHandlers waits until no handler runs. After the drain timeout it ends
-// their contexts, and goes on without those that ignore it.
-func (r *receiver) awaitHandlers() error {
-	deadline := time.AfterFunc(r.config.drain, r.hurry)
-	defer deadline.Stop()
-	quiet := make(chan struct{})
-	gaveUp := false
-	go func() {
-		defer close(quiet)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for r.active > 0 && !gaveUp {
-			r.still.Wait()
-		}
-	}()
-	select {
-	case <-quiet:
-		return nil
-	case <-r.hurried:
-	}
-	r.cancelHandlers(ErrDrainTimeout)
-	last := time.NewTimer(lastGrace)
-	defer last.Stop()
-	select {
-	case <-quiet:
-		return nil
-	case <-last.C:
-	}
-	r.mu.Lock()
-	gaveUp = true
-	r.still.Broadcast()
-	left := r.active
-	r.mu.Unlock()
-	<-quiet
-	r.log.Error("waybill: handlers ignore the end of their contexts and are left behind", "handlers", left)
-	return ErrDrainTimeout
 }

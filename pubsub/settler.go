@@ -1,0 +1,231 @@
+package pubsub
+
+import (
+	"context"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// settler sends a session's settlements, in order, in batches: what comes while
+// one batch is on its way makes up the next. It gives credit back as it goes.
+type settler struct {
+	session *session
+	batch   driver.Batch
+	wake    chan struct{} // holds one token
+	done    chan struct{} // closed when run has ended
+
+	// The receiver's mutex guards these.
+	pending  []driver.Settlement
+	flights  []*flight // of pending, one each
+	messages int       // credit owed
+	bytes    int
+	flushing bool
+	until    time.Time // until when a batch lingers; zero: none does
+
+	// Of run alone: what it has in hand, and how often in a row not all of it was done.
+	hand     []driver.Settlement
+	owners   []*flight // of hand, one each
+	failures int
+}
+
+// settleBackoff is for settlements that a broker did not take.
+var settleBackoff = Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
+
+func (t *settler) init(s *session) {
+	t.session = s
+	t.wake, t.done = make(chan struct{}, 1), make(chan struct{})
+	t.batch, _ = s.config.batch.over(s.caps.SettleBatch, "settle batch") // was checked at opening
+}
+
+// add takes a settlement. It is called with the lock.
+func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err error) {
+	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
+	t.flights = append(t.flights, f)
+	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages {
+		t.poke()
+	}
+}
+
+// owe gives back the credit of a delivery, soon. It is called with the lock.
+func (t *settler) owe(bytes int) {
+	t.messages++
+	t.bytes += bytes
+	if t.messages == 1 {
+		t.poke()
+	}
+}
+
+func (t *settler) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run ends when the session does, or when all is flushed.
+func (t *settler) run() {
+	defer close(t.done)
+	s := t.session
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		linger := t.linger()
+		if linger == 0 {
+			t.load()
+		}
+		messages, bytes := t.messages, t.bytes
+		t.messages, t.bytes = 0, 0
+		flushed := t.flushing && len(t.hand) == 0
+		draining := s.draining
+		s.unlock()
+		if messages > 0 && !draining {
+			s.incarnation.Credit(messages, bytes)
+		}
+		switch {
+		case flushed:
+			return
+		case len(t.hand) == 0:
+			t.await(linger)
+		default:
+			t.send()
+			t.conclude()
+		}
+	}
+}
+
+// await waits until there is something to do, or for d unless that is zero.
+func (t *settler) await(d time.Duration) {
+	var timeout <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-t.wake:
+	case <-timeout:
+	case <-t.session.ctx.Done():
+	}
+}
+
+// linger is how long a batch that is not full waits for messages that are with
+// their handlers.
+func (t *settler) linger() time.Duration {
+	if t.batch.Linger <= 0 || t.flushing || t.session.active == 0 || len(t.hand) > 0 ||
+		len(t.pending) == 0 || t.batch.Messages > 0 && len(t.pending) >= t.batch.Messages {
+		t.until = time.Time{}
+		return 0
+	}
+	if t.until.IsZero() {
+		t.until = time.Now().Add(t.batch.Linger)
+	}
+	return max(time.Until(t.until), 0)
+}
+
+// load takes what is pending into hand, without what was taken back since.
+func (t *settler) load() {
+	if len(t.hand) == 0 {
+		t.hand, t.pending = t.pending, t.hand
+		t.owners, t.flights = t.flights, t.owners
+	} else {
+		t.hand = append(t.hand, t.pending...)
+		t.owners = append(t.owners, t.flights...)
+		clear(t.pending)
+		clear(t.flights)
+		t.pending, t.flights = t.pending[:0], t.flights[:0]
+	}
+	t.keep(func(i int) bool { return t.owners[i].stage != gone })
+}
+
+// keep drops from hand what is not wanted any more.
+func (t *settler) keep(wanted func(i int) bool) {
+	n := 0
+	for i := range t.hand {
+		if !wanted(i) {
+			continue
+		}
+		if n != i {
+			t.hand[n], t.owners[n] = t.hand[i], t.owners[i]
+		}
+		n++
+	}
+	clear(t.hand[n:])
+	clear(t.owners[n:])
+	t.hand, t.owners = t.hand[:n], t.owners[:n]
+}
+
+// send hands over what is in hand, as much at a time as the driver takes.
+func (t *settler) send() {
+	for i := 0; i < len(t.hand); {
+		end := len(t.hand)
+		if t.batch.Messages > 0 && i+t.batch.Messages < end {
+			for end = i + t.batch.Messages; end < len(t.hand) && t.owners[end].tail; {
+				end++
+			}
+		}
+		t.session.incarnation.Settle(t.session.ctx, t.hand[i:end])
+		i = end
+	}
+}
+
+// conclude acts on the outcomes. What is to be tried again stays in hand.
+func (t *settler) conclude() {
+	s := t.session
+	var infos []SettleInfo
+	s.mu.Lock()
+	for i := range t.hand {
+		if len(s.hooks.settle) > 0 {
+			infos = append(infos, SettleInfo{
+				Delivery: t.owners[i].delivery,
+				Verb:     t.hand[i].Verb, Outcome: t.hand[i].Outcome, Err: t.hand[i].OutcomeErr,
+			})
+		}
+		t.outcome(&t.hand[i], t.owners[i])
+	}
+	t.keep(func(i int) bool { return t.hand[i].Outcome == driver.Again && t.owners[i].stage != gone })
+	s.unlock()
+	for i := range infos {
+		for _, h := range s.hooks.settle {
+			h.OnSettle(infos[i])
+		}
+	}
+	if len(t.hand) == 0 {
+		t.failures = 0
+		return
+	}
+	t.failures++
+	s.log.Warn("waybill: the broker did not take settlements, trying again", "settlements", len(t.hand), "error", t.hand[0].OutcomeErr)
+	_ = wait(s.ctx, settleBackoff.Delay(t.failures), nil)
+}
+
+// outcome ends a flight that is settled. It is called with the lock.
+func (t *settler) outcome(v *driver.Settlement, f *flight) {
+	s := t.session
+	switch v.Outcome {
+	case driver.Again:
+		return
+	case driver.Confirmed, driver.Sent:
+	case driver.Lost:
+		s.log.Debug("waybill: settlement came too late", "verb", v.Verb, "id", f.delivery.ID)
+	default:
+		s.log.Error("waybill: settlement failed", "verb", v.Verb, "id", f.delivery.ID, "error", v.OutcomeErr)
+	}
+	switch {
+	case v.Verb != driver.Keep:
+		s.forget(f)
+	case v.Outcome == driver.Lost:
+		s.lose(f, ErrLeaseLost)
+	}
+}
+
+// flush waits, within ctx, until everything is sent, and ends run.
+func (t *settler) flush(ctx context.Context) {
+	t.session.mu.Lock()
+	t.flushing = true
+	t.session.mu.Unlock()
+	t.poke()
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+	}
+}
