@@ -21,7 +21,7 @@ type connection struct {
 	turn chan struct{} // holds one token: whoever has it may dial
 
 	mu       sync.Mutex
-	conn     driver.Conn
+	conn     driver.Conn // perhaps dead
 	caps     driver.Capabilities
 	attempts int       // failed dials in a row
 	since    time.Time // of the first of them
@@ -121,12 +121,10 @@ func (c *connection) redial(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	dead := c.conn
-	c.conn = nil
 	attempts := c.attempts
 	c.mu.Unlock()
-	if dead != nil {
+	if dead != nil && attempts == 0 {
 		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: driver.Wrap(CodeUnavailable, "connection lost", dead.Err())})
-		_ = dead.Close(ctx) // frees what a dead connection may still hold
 	}
 	if attempts > 0 {
 		if err := wait(ctx, c.config.backoff.Delay(attempts), c.closed); err != nil {
@@ -135,6 +133,9 @@ func (c *connection) redial(ctx context.Context) error {
 	}
 	err := c.dial(ctx)
 	if err == nil {
+		if dead != nil {
+			_ = dead.Close(ctx) // frees what a dead connection may still hold
+		}
 		return nil
 	}
 	if ctx.Err() != nil {

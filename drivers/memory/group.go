@@ -1,0 +1,338 @@
+package memory
+
+import (
+	"container/heap"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// group keeps its own entries of a topic's messages, and gives them to its sessions.
+type group struct {
+	topic     *topic
+	name      string
+	ephemeral bool // of a broadcast
+
+	mu    sync.Mutex
+	seq   uint64
+	tag   uint64 // of the last delivery
+	kept  int
+	bytes int
+	ready list // without a lane
+	lanes map[string]*lane
+	open  []*lane // whose first entry may go to any session
+	out   list    // by deadline
+	later delays
+	spare *entry // for use again
+
+	sessions []*session
+	waiters  []*session // in Receive, with credit, and nothing for them
+	timer    *time.Timer
+	alarm    time.Time // when timer fires; zero: it does not
+}
+
+// A lane is one key of an ordered topic: its entries are with one session at a time.
+type lane struct {
+	key    string
+	list   list     // ready
+	holder *session // has some of it
+	out    int      // how many
+	shut   *entry   // delayed, and the others wait behind it
+	listed bool     // in group.open or in holder.lanes
+}
+
+func newGroup(t *topic, name string) *group {
+	g := &group{topic: t, name: name}
+	if t.ordered {
+		g.lanes = map[string]*lane{}
+	}
+	return g
+}
+
+// room says whether a message may be added.
+func (g *group) room(size int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := &g.topic.broker.config
+	return g.kept == 0 || g.kept < c.BacklogMessages && g.bytes+size <= c.BacklogBytes
+}
+
+// put adds a message.
+func (g *group) put(s *stored) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.spare
+	if e == nil {
+		g.stock()
+		e = g.spare
+	}
+	g.spare = e.next
+	e.next = nil
+	g.seq++
+	e.stored, e.seq = s, g.seq
+	g.kept++
+	g.bytes += s.size
+	if key := s.message.Key; key != "" && g.lanes != nil {
+		l := g.lanes[key]
+		if l == nil {
+			l = &lane{key: key}
+			g.lanes[key] = l
+		}
+		e.lane = l
+	}
+	if s.message.Delay > 0 {
+		g.delay(e, s.published.Add(s.message.Delay))
+	} else {
+		g.restore(e)
+	}
+	g.wake()
+}
+
+const entryStock = 64
+
+// stock makes entries, several at a time.
+func (g *group) stock() {
+	entries := make([]entry, entryStock)
+	for i := range entries {
+		entries[i].next, g.spare = g.spare, &entries[i]
+	}
+}
+
+// forget ends an entry that is in no list.
+func (g *group) forget(e *entry) {
+	g.kept--
+	g.bytes -= e.size
+	if l := e.lane; l != nil {
+		g.tidy(l)
+	}
+	*e = entry{next: g.spare}
+	g.spare = e
+}
+
+// restore makes an entry ready, in its old place.
+func (g *group) restore(e *entry) {
+	e.place = ready
+	if e.lane == nil {
+		g.ready.restore(e)
+		return
+	}
+	e.lane.list.restore(e)
+	g.offer(e.lane)
+}
+
+// delay keeps an entry away until it is due.
+func (g *group) delay(e *entry, due time.Time) {
+	e.place, e.due = delayed, due
+	heap.Push(&g.later, e)
+	g.arm(due)
+}
+
+// offer lists a lane where a session may find it.
+func (g *group) offer(l *lane) {
+	if l.listed || l.shut != nil || l.list.count == 0 {
+		return
+	}
+	l.listed = true
+	if l.holder != nil {
+		l.holder.lanes = append(l.holder.lanes, l)
+		l.holder.poke()
+	} else {
+		g.open = append(g.open, l)
+	}
+}
+
+// tidy lets go of a lane that nobody holds, and forgets it when it is empty.
+func (g *group) tidy(l *lane) {
+	if l.out == 0 {
+		l.holder = nil
+	}
+	switch {
+	case l.out > 0 || l.shut != nil:
+	case l.list.count > 0:
+		g.offer(l)
+	case g.lanes[l.key] == l && !g.delays(l):
+		delete(g.lanes, l.key)
+	}
+}
+
+// delays says whether any of a lane is delayed without shutting it.
+func (g *group) delays(l *lane) bool {
+	if g.topic.broker.caps.OrderedRetry == driver.WithTail {
+		return false
+	}
+	return slices.ContainsFunc(g.later, func(e *entry) bool { return e.lane == l })
+}
+
+// next takes the first entry that a session may have, or nil.
+func (g *group) next(s *session) *entry {
+	for {
+		l, mine := s.firstLane(), true
+		if l == nil {
+			l, mine = g.firstOpen(), false
+		}
+		if l == nil {
+			break
+		}
+		// A lane that is shut, or changed hands, was listed before that.
+		if l.shut != nil || l.list.count == 0 || mine && l.holder != s || !mine && l.holder != nil {
+			l.listed = false
+			g.unlist(s, mine)
+			g.offer(l)
+			continue
+		}
+		if g.ready.first != nil && g.ready.first.seq < l.list.first.seq {
+			break
+		}
+		e := l.list.first
+		e.unlink()
+		l.holder = s
+		l.out++
+		l.listed = false
+		g.unlist(s, mine)
+		g.offer(l) // what is left is behind the other lanes
+		return e
+	}
+	e := g.ready.first
+	if e != nil {
+		e.unlink()
+	}
+	return e
+}
+
+func (g *group) firstOpen() *lane {
+	if len(g.open) == 0 {
+		return nil
+	}
+	return g.open[0]
+}
+
+func (g *group) unlist(s *session, mine bool) {
+	if mine {
+		s.lanes = dequeue(s.lanes)
+	} else {
+		g.open = dequeue(g.open)
+	}
+}
+
+func dequeue(lanes []*lane) []*lane {
+	lanes[0] = nil
+	return lanes[1:]
+}
+
+// wake gets a session that waits to look.
+func (g *group) wake() {
+	if len(g.waiters) == 0 || g.ready.first == nil && len(g.open) == 0 {
+		return
+	}
+	s := g.waiters[0]
+	g.waiters[0] = nil
+	g.waiters = g.waiters[1:]
+	s.queued = false
+	s.poke()
+}
+
+// deliver hands an entry to a session.
+func (g *group) deliver(e *entry, s *session, now time.Time) {
+	g.tag++
+	e.place, e.session, e.tag, e.since = out, s, g.tag, now
+	e.deadline = g.deadline(s.lease, now, now)
+	g.out.lease(e)
+	if !e.deadline.IsZero() {
+		g.arm(e.deadline)
+	}
+}
+
+// deadline is when a lease of d ends; the broker's longest hold bounds it.
+func (g *group) deadline(d time.Duration, since, now time.Time) time.Time {
+	hold := g.topic.broker.caps.Hold
+	switch {
+	case d > 0 && (hold <= 0 || now.Add(d).Before(since.Add(hold)) || hold == driver.Unlimited):
+		return now.Add(d)
+	case hold <= 0 || hold == driver.Unlimited:
+		return time.Time{}
+	default:
+		return since.Add(hold)
+	}
+}
+
+// withdraw takes an entry back from the session that has it.
+func (g *group) withdraw(e *entry) {
+	e.unlink()
+	e.session = nil
+	if e.lane != nil {
+		e.lane.out--
+	}
+}
+
+// comeBack makes a withdrawn entry ready again after d. It returns a letter if the
+// entry goes to the dead letter instead.
+func (g *group) comeBack(e *entry, d time.Duration, counts bool, policy *driver.DeadLetter) *letter {
+	if counts {
+		e.attempts++
+		if policy != nil && policy.MaxAttempts > 0 && e.attempts >= policy.MaxAttempts {
+			return g.bury(e, policy, nil)
+		}
+	}
+	l := e.lane
+	switch {
+	case d == 0:
+		g.restore(e)
+	default:
+		g.delay(e, time.Now().Add(d))
+		if l != nil && g.topic.broker.caps.OrderedRetry == driver.WithTail && (l.shut == nil || e.seq < l.shut.seq) {
+			l.shut = e
+		}
+	}
+	if l != nil {
+		g.tidy(l)
+	}
+	return nil
+}
+
+// join adds a session.
+func (g *group) join(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sessions = append(g.sessions, s)
+}
+
+// leave takes a session out, with all that it has; attempts count unless it left in
+// good order.
+func (g *group) leave(s *session, counts bool) {
+	var letters []*letter
+	g.mu.Lock()
+	g.sessions = slices.DeleteFunc(g.sessions, func(other *session) bool { return other == s })
+	g.waiters = slices.DeleteFunc(g.waiters, func(other *session) bool { return other == s })
+	var back []*entry
+	for e := g.out.first; e != nil; e = e.next {
+		if e.session == s {
+			back = append(back, e)
+		}
+	}
+	for _, e := range back {
+		g.withdraw(e)
+	}
+	for _, e := range back {
+		if l := g.comeBack(e, 0, counts, s.deadLetter()); l != nil {
+			letters = append(letters, l)
+		}
+	}
+	for _, l := range s.lanes {
+		l.listed = false
+		g.tidy(l)
+	}
+	s.lanes = nil
+	for range back {
+		g.wake()
+	}
+	if g.timer != nil && g.ephemeral {
+		g.timer.Stop()
+	}
+	g.mu.Unlock()
+	g.topic.send(letters)
+	if g.ephemeral {
+		g.topic.drop(g)
+	}
+}

@@ -1,0 +1,327 @@
+package memory
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// session is one member's reading of a group. The group's lock guards it.
+type session struct {
+	conn    *conn
+	group   *group
+	request driver.SubscribeRequest
+	lease   time.Duration
+	wake    chan struct{} // holds one token
+
+	err      error
+	quiesced bool
+	queued   bool // among the group's waiters
+	messages int  // credit
+	bytes    int
+	lanes    []*lane  // that it holds and that have more for it
+	expired  []uint64 // tags to tell
+	taken    []*entry // of one Receive
+}
+
+// One Receive gives at most this many, so that members that have credit share.
+const mostReceived = 256
+
+func newSession(c *conn, r driver.SubscribeRequest, g *group) *session {
+	s := &session{conn: c, group: g, request: r, wake: make(chan struct{}, 1)}
+	if s.lease = c.broker.caps.Lease; r.Lease > 0 {
+		s.lease = r.Lease
+	}
+	return s
+}
+
+func (s *session) deadLetter() *driver.DeadLetter { return s.request.DeadLetter }
+
+// firstLane is the next of its lanes that have more for it.
+func (s *session) firstLane() *lane {
+	if len(s.lanes) == 0 {
+		return nil
+	}
+	return s.lanes[0]
+}
+
+// poke makes a Receive look again.
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) Credit(messages, bytes int) {
+	s.group.mu.Lock()
+	starved := s.messages <= 0 || s.bytes <= 0
+	s.messages += messages
+	s.bytes += bytes
+	s.group.mu.Unlock()
+	if starved {
+		s.poke()
+	}
+}
+
+func (s *session) Receive(ctx context.Context, in *driver.Intake) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if done, err := s.fill(in); done || err != nil {
+			return err
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// fill gives what is there; false if that is nothing.
+func (s *session) fill(in *driver.Intake) (bool, error) {
+	g := s.group
+	g.mu.Lock()
+	if s.err != nil {
+		defer g.mu.Unlock()
+		return false, s.err
+	}
+	if len(s.expired) > 0 {
+		in.Revocations = append(in.Revocations, driver.Revocation{Tags: s.expired, Cause: driver.ErrLeaseLost})
+		s.expired = nil
+	}
+	revoked := len(in.Revocations) > 0
+	if s.quiesced {
+		defer g.mu.Unlock()
+		if revoked {
+			return true, nil
+		}
+		return false, driver.ErrQuiesced
+	}
+	now := time.Now()
+	s.taken = s.taken[:0]
+	for most := s.share(); len(s.taken) < most && s.messages > 0 && s.bytes > 0; {
+		e := g.next(s)
+		if e == nil {
+			break
+		}
+		g.deliver(e, s, now)
+		s.messages--
+		s.bytes -= e.size
+		s.taken = append(s.taken, e)
+		in.Deliveries = append(in.Deliveries, s.delivery(e))
+	}
+	if len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
+		s.queued = true
+		g.waiters = append(g.waiters, s)
+	}
+	g.wake() // there may be more than this one took
+	g.mu.Unlock()
+	copyBodies(in.Deliveries[len(in.Deliveries)-len(s.taken):])
+	return len(s.taken) > 0 || revoked, nil
+}
+
+// share is how many a session takes at once.
+func (s *session) share() int {
+	n := len(s.group.sessions)
+	return min(mostReceived, s.group.kept/n+1)
+}
+
+// delivery is what the receiver gets; copyBodies completes it.
+func (s *session) delivery(e *entry) driver.Delivery {
+	d := driver.Delivery{
+		Message: e.message, Attempt: e.attempts + 1, PublishTime: e.published,
+		Receipt: driver.Receipt{Tag: e.tag, Token: e},
+	}
+	d.Delay = 0
+	if s.conn.broker.caps.Attempts == driver.None {
+		d.Attempt = 1
+	}
+	if s.lease > 0 {
+		d.Deadline = e.deadline
+	}
+	return d
+}
+
+// Bodies of one Receive are copied into pieces of at most this size, to save
+// allocations; a receiver that keeps one keeps its piece.
+const pieceSize = 64 << 10
+
+// copyBodies makes bodies and headers the receiver's own. What is stored is never
+// written to, so no lock is needed.
+func copyBodies(deliveries []driver.Delivery) {
+	total := 0
+	for i := range deliveries {
+		total += len(deliveries[i].Body)
+	}
+	var piece []byte
+	for i := range deliveries {
+		d := &deliveries[i]
+		d.Headers = maps.Clone(d.Headers)
+		n := len(d.Body)
+		if n == 0 {
+			continue
+		}
+		if n > cap(piece)-len(piece) {
+			piece = make([]byte, 0, max(n, min(total, pieceSize)))
+		}
+		from := len(piece)
+		piece = append(piece, d.Body...)
+		d.Body = piece[from : from+n : from+n]
+		total -= n
+	}
+}
+
+// valid finds the entry of a receipt, or nil if it is no longer this session's.
+func (s *session) valid(r *driver.Receipt) *entry {
+	e, ok := r.Token.(*entry)
+	if !ok || e.place != out || e.session != s || e.tag != r.Tag || s.err != nil {
+		return nil
+	}
+	return e
+}
+
+func (s *session) Settle(_ context.Context, batch []driver.Settlement) {
+	g := s.group
+	var letters []*letter
+	g.mu.Lock()
+	freed := false
+	for i := range batch {
+		v := &batch[i]
+		if v.Outcome = driver.Confirmed; !s.conn.broker.caps.SettleConfirmed {
+			v.Outcome = driver.Sent
+		}
+		e := s.valid(v.Receipt)
+		if e == nil {
+			v.Outcome = driver.Lost
+			continue
+		}
+		if l := s.settle(e, v); l != nil {
+			letters = append(letters, l)
+		}
+		freed = freed || v.Verb == driver.Ack || v.Verb == driver.Dead
+	}
+	for range batch {
+		if len(g.waiters) == 0 || g.ready.first == nil && len(g.open) == 0 {
+			break
+		}
+		g.wake()
+	}
+	g.mu.Unlock()
+	g.topic.send(letters)
+	if freed && g.topic.waits.Load() {
+		g.topic.admit()
+	}
+}
+
+// settle carries out one settlement of a valid receipt.
+func (s *session) settle(e *entry, v *driver.Settlement) *letter {
+	g, caps := s.group, &s.conn.broker.caps
+	switch v.Verb {
+	case driver.Ack:
+		g.withdraw(e)
+		g.forget(e)
+	case driver.Keep:
+		e.attempts++
+		if p := s.deadLetter(); p != nil && p.MaxAttempts > 0 && e.attempts >= p.MaxAttempts {
+			v.Outcome = driver.Lost
+			g.withdraw(e)
+			return g.bury(e, p, v.Err)
+		}
+	case driver.Retry:
+		if v.Delay > caps.RetryDelay || v.Delay < 0 {
+			v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "retry delay is beyond the broker's")
+			return nil
+		}
+		g.withdraw(e)
+		return g.comeBack(e, v.Delay, true, s.deadLetter())
+	case driver.Return:
+		g.withdraw(e)
+		return g.comeBack(e, 0, caps.Attempts == driver.AtLeast, nil)
+	case driver.Dead:
+		p := s.deadLetter()
+		if p == nil {
+			v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "the subscription has no native dead letter")
+			return nil
+		}
+		e.attempts++
+		g.withdraw(e)
+		return g.bury(e, p, v.Err)
+	default:
+		v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "unknown verb")
+	}
+	return nil
+}
+
+func (s *session) Extend(_ context.Context, batch []*driver.Receipt, d time.Duration) {
+	g := s.group
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range batch {
+		e := s.valid(r)
+		if e == nil {
+			r.Deadline = time.Time{}
+			continue
+		}
+		if deadline := g.deadline(d, e.since, now); !deadline.Equal(e.deadline) {
+			e.unlink()
+			e.deadline = deadline
+			g.out.lease(e)
+		}
+		r.Deadline = e.deadline
+	}
+	if e := g.firstLeased(); e != nil {
+		g.arm(e.deadline)
+	}
+}
+
+func (s *session) Quiesce(context.Context) error {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.quiesced = true
+	s.poke()
+	s.pass()
+	return nil
+}
+
+// pass gives a session's turn to another: it takes nothing more.
+func (s *session) pass() {
+	g := s.group
+	for i, other := range g.waiters {
+		if other == s {
+			g.waiters = append(g.waiters[:i:i], g.waiters[i+1:]...)
+			break
+		}
+	}
+	s.queued = false
+	g.wake()
+}
+
+func (s *session) Close(context.Context) error {
+	s.end(errClosed, true)
+	s.conn.forgetSession(s)
+	return nil
+}
+
+// end gives back what the session has.
+func (s *session) end(err error, graceful bool) {
+	g := s.group
+	g.mu.Lock()
+	if s.err != nil {
+		g.mu.Unlock()
+		return
+	}
+	s.err = err
+	s.poke()
+	g.mu.Unlock()
+	attempts := s.conn.broker.caps.Attempts
+	g.leave(s, !graceful && attempts != driver.AtMost || graceful && attempts == driver.AtLeast)
+}
