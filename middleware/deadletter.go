@@ -105,7 +105,7 @@ func letter(m *pubsub.Message, d *pubsub.Delivery, reason error) {
 	if d.Group != "" {
 		m.SetHeader(HeaderGroup, d.Group)
 	}
-	m.SetHeader(HeaderReason, bounded(reason.Error()))
+	m.SetHeader(HeaderReason, bounded(strings.TrimPrefix(reason.Error(), "permanent: ")))
 	m.SetHeader(HeaderTime, time.Now().UTC().Format(time.RFC3339))
 	m.SetHeader(HeaderAttempts, strconv.Itoa(d.Attempt))
 }

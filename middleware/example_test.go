@@ -110,5 +110,5 @@ func ExampleDeadLetter() {
 		fmt.Println(d.ID, "from", d.Headers[middleware.HeaderTopic], "because", d.Headers[middleware.HeaderReason])
 		return nil
 	}))
-	// Output: order-7 from orders because permanent: no such customer
+	// Output: order-7 from orders because no such customer
 }

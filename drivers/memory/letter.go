@@ -3,6 +3,7 @@ package memory
 import (
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -24,7 +25,7 @@ func (g *group) bury(e *entry, policy *driver.DeadLetter, reason error) *letter 
 	}
 	text := "attempts used up"
 	if reason != nil {
-		text = reason.Error()
+		text = strings.TrimPrefix(reason.Error(), "permanent: ")
 	}
 	m.Headers["dead-letter-topic"] = g.topic.name
 	m.Headers["dead-letter-group"] = g.name
