@@ -110,7 +110,14 @@ func sell(ctx context.Context, client *pubsub.Client, orders int) error {
 		Key: func(o Order) string { return o.Customer },
 	}
 	customers := []string{"ada", "bob", "cleo"}
+	// Customers come a few at a time, and the whole day takes about a second.
+	crowd := orders/500 + 1
+	next := time.NewTicker(2 * time.Millisecond)
+	defer next.Stop()
 	for n := range orders {
+		if n%crowd == 0 {
+			<-next.C
+		}
 		if err := placed.Publish(ctx, Order{Number: n + 1, Customer: customers[n%len(customers)]}); err != nil {
 			return err
 		}
