@@ -27,7 +27,7 @@ func (b Backoff) Delay(attempts int) time.Duration {
 	b = b.withDefaults()
 	d := float64(b.Min) * math.Pow(b.Factor, float64(max(attempts, 1)-1))
 	// NaN and infinity, from absurd powers, are the maximum too.
-	if !(d < float64(b.Max)) { //nolint:staticcheck // not the same as >= for NaN
+	if !(d < float64(b.Max)) {
 		d = float64(b.Max)
 	}
 	return time.Duration(d * (1 - b.Jitter*rand.Float64())) //nolint:gosec // spreads load, hides nothing

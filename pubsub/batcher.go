@@ -273,11 +273,11 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 // it is to be sent again.
 func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, followers []*outgoing) {
 	b.inflight--
-	switch {
-	case f == driver.Stored:
+	switch f {
+	case driver.Stored:
 		b.last, b.progress = nil, true
 		b.conclude(o, nil)
-	case f == driver.Refused:
+	case driver.Refused:
 		b.progress = true
 		followers = b.fail(o, driver.Wrap(CodeOf(err), "refused", err))
 	default:

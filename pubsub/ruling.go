@@ -73,12 +73,10 @@ func (r *receiver) retry(f *flight, delay time.Duration, err error) ruling {
 
 // longestHold is how long a message may stay here unsettled.
 func (r *receiver) longestHold() time.Duration {
-	switch {
-	case r.caps.Hold == 0:
+	if r.caps.Hold == 0 {
 		return min(r.config.maxHandling, time.Minute)
-	default:
-		return min(r.config.maxHandling, r.caps.Hold)
 	}
+	return min(r.config.maxHandling, r.caps.Hold)
 }
 
 // longestHandling is when a handler is told that it is too slow.

@@ -276,10 +276,9 @@ func (g *group) comeBack(e *entry, d time.Duration, counts bool, policy *driver.
 		}
 	}
 	l := e.lane
-	switch {
-	case d == 0:
+	if d == 0 {
 		g.restore(e)
-	default:
+	} else {
 		g.delay(e, time.Now().Add(d))
 		if l != nil && g.topic.broker.caps.OrderedRetry == driver.WithTail && (l.shut == nil || e.seq < l.shut.seq) {
 			l.shut = e

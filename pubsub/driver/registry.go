@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -55,7 +56,8 @@ func FromURL(raw string) (Driver, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		// url.Error repeats the URL, password and all: keep what is beneath it.
-		if inner, ok := err.(*url.Error); ok {
+		var inner *url.Error
+		if errors.As(err, &inner) {
 			err = inner.Err
 		}
 		return nil, Wrap(CodeInvalid, scheme+" URL does not parse", err)

@@ -1,0 +1,228 @@
+package pubsubtest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+var drainCases = []Case{
+	{
+		Name: "drain/finishes", Why: "A shutdown lets running handlers finish and settles what they did.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			free := make(chan struct{})
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g")), func(ctx context.Context, _ *pubsub.Delivery) error {
+				<-pubsub.Draining(ctx)
+				<-free
+				return ctx.Err()
+			})
+			k.publish(k.publisher(c, topic), "", "x")
+			b.next()
+			b.cancel()
+			close(free)
+			b.close()
+			k.open(k.subscriber(c, topic, pubsub.Group("g")), nil).none()
+		},
+	},
+	{
+		Name: "drain/returns", Why: "What was fetched and not started goes to another member at once, without an attempt charged.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			free := make(chan struct{})
+			first := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Concurrency(1)), func(context.Context, *pubsub.Delivery) error {
+				<-free
+				return nil
+			})
+			k.publish(k.publisher(c, topic), "", numbers(10)...)
+			started := first.next()
+			first.cancel()
+			second := k.open(k.subscriber(c, topic, pubsub.Group("g")), nil)
+			got := second.take(9) // while the first handler still runs
+			for _, d := range got {
+				if k.caps.Attempts == driver.Exact {
+					k.precise(d.Attempt, 1)
+				}
+			}
+			k.same(numbers(10), append(bodies(got), string(started.Body)))
+			close(free)
+			first.close()
+			second.none()
+		},
+	},
+	{
+		Name: "drain/timeout", Why: "A handler that does not finish in time has its context ended, with a cause that says why.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			cause := make(chan error, 1)
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.DrainTimeout(50*time.Millisecond)), func(ctx context.Context, _ *pubsub.Delivery) error {
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				return ctx.Err()
+			})
+			k.publish(k.publisher(c, topic), "", "x")
+			b.next()
+			b.close()
+			if err := await(k, cause, "the end of the handler's context"); !errors.Is(err, pubsub.ErrDrainTimeout) {
+				k.Errorf("cause is %v, want ErrDrainTimeout", err)
+			}
+			k.same([]string{"x"}, bodies(k.open(k.subscriber(c, topic, pubsub.Group("g")), nil).take(1)))
+		},
+	},
+	{
+		Name: "drain/order", Why: "What a closed session returns comes back in order, or a shutdown would shuffle a key.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			m := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "a", numbers(8)...)
+			m.take(1)
+			m.leave()
+			next := k.join(conn, r)
+			for i := 0; i < 8; {
+				for _, d := range next.take(1) {
+					if string(d.Body) != numbers(8)[i] {
+						k.Fatalf("got %q, want %d", d.Body, i)
+					}
+					next.done(&d, driver.Ack)
+					i++
+				}
+			}
+		},
+	},
+	{
+		Name: "drain/quiesce", Why: "After Quiesce a session gives nothing new and says so, and keeps what it gave until it is settled.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			m := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			d := m.take(1)[0]
+			k.must(m.Quiesce(k.ctx))
+			k.sendKeyed(conn, r.TopicRequest, "", "b")
+			var in driver.Intake
+			if err := m.Receive(k.ctx, &in); !errors.Is(err, driver.ErrQuiesced) || len(in.Deliveries) > 0 {
+				k.Errorf("Receive after Quiesce: %d deliveries, %v; want ErrQuiesced", len(in.Deliveries), err)
+			}
+			m.done(&d, driver.Ack)
+			m.leave()
+			if d := k.join(conn, r).take(1)[0]; string(d.Body) != "b" {
+				k.Errorf("got %q, want b", d.Body)
+			}
+		},
+	},
+	{
+		Name: "drain/leaves-nothing", Why: "After Close no goroutine is left: services that reopen would leak.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			before := goroutines()
+			func() {
+				conn, err := k.driver.Open(k.ctx)
+				k.must(err)
+				r := k.request(k.name("t"), "g", false)
+				m := k.join(conn, r)
+				k.sendKeyed(conn, r.TopicRequest, "", numbers(10)...)
+				m.take(1)
+				m.leave()
+				k.must(m.Close(k.ctx)) // a second Close does nothing
+				k.must(conn.Close(k.ctx))
+				k.must(conn.Close(k.ctx))
+			}()
+			deadline := time.Now().Add(k.Patience / 5)
+			for {
+				left := newSince(before)
+				if left == "" {
+					return
+				}
+				if time.Now().After(deadline) {
+					k.Errorf("goroutines are left after Close:\n%s", left)
+					return
+				}
+				runtime.Gosched()
+			}
+		},
+	},
+	{
+		Name: "close/use-after", Why: "Use after Close is an error that says so, and a second Close is none.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			p, s := k.publisher(c, topic), k.subscriber(c, topic, pubsub.Group("g"))
+			k.must(p.Close(k.ctx))
+			k.must(s.Close(k.ctx))
+			k.must(p.Close(k.ctx))
+			k.must(s.Close(k.ctx))
+			k.code(p.Publish(k.ctx, &pubsub.Message{}), pubsub.CodeClosed, "publish after Close")
+			k.code(s.Receive(k.ctx, permanent), pubsub.CodeClosed, "receive after Close")
+			k.must(c.Close(k.ctx))
+			_, err := c.Publisher(k.ctx, topic)
+			k.code(err, pubsub.CodeClosed, "open a publisher after Close")
+		},
+	},
+	{
+		Name: "close/receive-twice", Why: "A second Receive at a time is refused: two would steal from each other unseen.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			s := k.subscriber(c, topic, pubsub.Group("g"))
+			b := k.open(s, nil)
+			k.publish(k.publisher(c, topic), "", "x")
+			b.next()
+			if err := s.Receive(k.ctx, permanent); !errors.Is(err, pubsub.ErrReceiving) {
+				k.Errorf("second Receive: %v, want ErrReceiving", err)
+			}
+		},
+	},
+	{
+		Name: "close/again", Why: "A subscription that has drained can receive again.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			s, p := k.subscriber(c, topic, pubsub.Group("g")), k.publisher(c, topic)
+			for _, body := range numbers(3) {
+				b := k.open(s, nil)
+				k.publish(p, "", body)
+				k.same([]string{body}, bodies(b.take(1)))
+				b.close()
+			}
+		},
+	},
+}
+
+// goroutines lists the goroutines by number.
+func goroutines() *sync.Map {
+	var seen sync.Map
+	for _, g := range stacks() {
+		id, _, _ := strings.Cut(g, " [")
+		seen.Store(id, true)
+	}
+	return &seen
+}
+
+// newSince shows the goroutines that were not there before, but for those of tests.
+func newSince(before *sync.Map) string {
+	var left []string
+	for _, g := range stacks() {
+		id, _, _ := strings.Cut(g, " [")
+		if _, old := before.Load(id); old || strings.Contains(g, "testing.") || strings.Contains(g, "pubsubtest.(*box)") ||
+			strings.Contains(g, "waybill/pubsub.") || strings.Contains(g, "pubsubtest.runRecorded") {
+			continue // other cases run beside this one
+		}
+		left = append(left, g)
+	}
+	return strings.Join(left, "\n\n")
+}
+
+func stacks() []string {
+	buf := make([]byte, 4<<20)
+	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+}

@@ -1,0 +1,238 @@
+package pubsubtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// journal notes per key what was handled, and whether two handlers of a key ran at
+// a time.
+type journal struct {
+	mu      sync.Mutex
+	bodies  map[string][]string
+	running map[string]bool
+	overlap string
+	total   chan struct{}
+}
+
+func newJournal() *journal {
+	return &journal{bodies: map[string][]string{}, running: map[string]bool{}, total: make(chan struct{}, 10_000)}
+}
+
+// handle notes a delivery around what inner does.
+func (j *journal) handle(inner pubsub.Handler) pubsub.Handler {
+	return func(ctx context.Context, d *pubsub.Delivery) error {
+		j.mu.Lock()
+		if j.running[d.Key] {
+			j.overlap = d.Key
+		}
+		j.running[d.Key] = true
+		j.mu.Unlock()
+		var err error
+		if inner != nil {
+			err = inner(ctx, d)
+		}
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.running[d.Key] = false
+		if err == nil {
+			j.bodies[d.Key] = append(j.bodies[d.Key], string(d.Body))
+			j.total <- struct{}{}
+		}
+		return err
+	}
+}
+
+func (j *journal) check(k *kit, keys, each int) {
+	k.Helper()
+	for range keys * each {
+		await(k, j.total, "a message")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.overlap != "" {
+		k.Errorf("two handlers of key %q ran at a time", j.overlap)
+	}
+	for key, got := range j.bodies {
+		if !slices.Equal(got, numbers(each)) {
+			k.Errorf("key %q was handled in the order %s", key, short(got))
+		}
+	}
+}
+
+// publishKeys publishes each numbers for every key, in turn.
+func (k *kit) publishKeys(p *pubsub.Topic, keys, each int) {
+	k.Helper()
+	for _, body := range numbers(each) {
+		for key := range keys {
+			k.publish(p, fmt.Sprint("key-", key), body)
+		}
+	}
+}
+
+var orderCases = []Case{
+	{
+		Name: "order/key", Why: "Messages of a key are handled in publish order: state machines and balances depend on it.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic, j := k.client(), k.name("t"), newJournal()
+			k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), j.handle(nil))
+			k.publishKeys(k.publisher(c, topic, pubsub.Ordered()), 5, 40)
+			j.check(k, 5, 40)
+		},
+	},
+	{
+		Name: "order/async", Why: "Pipelined messages of a key keep their order: speed must not cost it.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic, j := k.client(), k.name("t"), newJournal()
+			k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), j.handle(nil))
+			p := k.publisher(c, topic, pubsub.Ordered())
+			for _, body := range numbers(100) {
+				for _, key := range []string{"a", "b"} {
+					p.PublishAsync(k.ctx, &pubsub.Message{Key: key, Body: []byte(body)}, func(err error) {
+						if err != nil {
+							k.Errorf("publish: %v", err)
+						}
+					})
+				}
+			}
+			j.check(k, 2, 100)
+		},
+	},
+	{
+		Name: "order/parallel", Why: "Different keys run in parallel: one slow customer must not stop the others.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			free := make(chan struct{})
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), func(ctx context.Context, d *pubsub.Delivery) error {
+				if d.Key == "slow" {
+					select {
+					case <-free:
+					case <-ctx.Done():
+					}
+				}
+				return nil
+			})
+			p := k.publisher(c, topic, pubsub.Ordered())
+			k.publish(p, "slow", "slow")
+			b.next()
+			k.publish(p, "slow", "behind")
+			k.publish(p, "quick", "quick")
+			k.same([]string{"quick"}, bodies(b.take(1)))
+			b.none()
+			close(free)
+			k.same([]string{"behind"}, bodies(b.take(1)))
+		},
+	},
+	{
+		Name: "order/retry", Why: "A message that waits for its retry holds back its own key, and that key alone.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			handler := once(pubsub.RetryAfter(500*time.Millisecond, errOfTheCase))
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), func(ctx context.Context, d *pubsub.Delivery) error {
+				if string(d.Body) == "a1" {
+					return handler(ctx, d)
+				}
+				return nil
+			})
+			p := k.publisher(c, topic, pubsub.Ordered())
+			k.publish(p, "a", "a1", "a2", "a3")
+			k.publish(p, "b", "b1")
+			got := bodies(b.take(5))
+			if got[0] != "a1" && got[1] != "a1" || slices.Index(got, "b1") > 1 {
+				k.Errorf("order is %v: b1 waited for a1", got)
+			}
+			rest := slices.DeleteFunc(got, func(s string) bool { return s == "b1" })
+			if !slices.Equal(rest, []string{"a1", "a1", "a2", "a3"}) {
+				k.Errorf("key a was handled as %v", rest)
+			}
+		},
+	},
+	{
+		Name: "order/members", Why: "Order holds while members of the group share the keys.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic, j := k.client(), k.name("t"), newJournal()
+			for range 3 {
+				k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), j.handle(nil))
+			}
+			k.publishKeys(k.publisher(c, topic, pubsub.Ordered()), 6, 30)
+			j.check(k, 6, 30)
+		},
+	},
+	{
+		Name: "order/takeover", Why: "Order holds when a member leaves in the middle and another takes its keys.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			first := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "a", numbers(10)...)
+			d := first.take(1)[0]
+			first.done(&d, driver.Ack)
+			second := k.join(conn, r)
+			first.leave()
+			for i := 1; i < 10; {
+				for _, d := range second.take(1) {
+					if string(d.Body) != fmt.Sprint(i) {
+						k.Fatalf("got %q, want %d", d.Body, i)
+					}
+					second.done(&d, driver.Ack)
+					i++
+				}
+			}
+		},
+	},
+	{
+		Name: "order/exclusive", Why: "A key is with one member at a time: two at once would race.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			owner := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "a", "1")
+			d := owner.take(1)[0]
+			other := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "a", "2")
+			other.none(k.Quiet)
+			owner.done(&d, driver.Ack)
+		},
+	},
+	{
+		Name: "order/unkeyed", Why: "Messages without a key do not wait for each other on an ordered topic.",
+		needs: needsOrder,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			var together sync.WaitGroup
+			together.Add(3)
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Ordered()), func(context.Context, *pubsub.Delivery) error {
+				together.Done()
+				together.Wait()
+				return nil
+			})
+			k.publish(k.publisher(c, topic, pubsub.Ordered()), "", numbers(3)...)
+			b.take(3)
+			all := make(chan struct{})
+			go func() { together.Wait(); close(all) }()
+			await(k, all, "three handlers at a time")
+		},
+	},
+	{
+		Name: "order/refused", Why: "A broker without order refuses an ordered topic: silence would be a lie.",
+		needs: needs("keeps order", func(c *driver.Capabilities) bool { return !c.Ordered }),
+		run: func(k *kit) {
+			_, err := k.client().Publisher(k.ctx, k.name("t"), pubsub.Ordered())
+			k.code(err, pubsub.CodeUnsupported, "open an ordered topic")
+			if _, err := k.conn().Topic(k.ctx, driver.TopicRequest{Topic: k.name("u"), Ordered: true}); err == nil {
+				k.Error("the driver opened an ordered topic that its capabilities deny")
+			}
+		},
+	},
+}
