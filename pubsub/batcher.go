@@ -257,6 +257,10 @@ func (b *batcher) complete(o *outgoing, err error) {
 // told is called by the driver, once a message.
 func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	b.mu.Lock()
+	if o.place != sent {
+		b.mu.Unlock()
+		return // a driver that tells a fate twice
+	}
 	over, followers := b.settle(o, f, err)
 	waits := len(b.queue) > 0 || len(b.back) > 0
 	b.mu.Unlock()

@@ -71,6 +71,39 @@ var publishCases = []Case{
 		},
 	},
 	{
+		Name: "publish/one-fate", Why: "A driver tells each message's fate exactly once: the engine's bounds and its callers rest on it.",
+		run: func(k *kit) {
+			topic, err := k.conn().Topic(k.ctx, driver.TopicRequest{Topic: k.name("t")})
+			k.must(err)
+			var mu sync.Mutex
+			told := map[int]int{}
+			fates := make(chan driver.Fate, 100)
+			n := 10
+			if most := k.caps.SendBatch.Messages; most > 0 {
+				n = min(n, most)
+			}
+			topic.Send(k.ctx, make([]driver.Message, n), func(i int, f driver.Fate, _ error) {
+				mu.Lock()
+				defer mu.Unlock()
+				told[i]++
+				fates <- f
+			})
+			for range n {
+				if f := await(k, fates, "a fate"); f != driver.Stored {
+					k.Errorf("a message is %s", f)
+				}
+			}
+			k.must(topic.Close(k.ctx))
+			mu.Lock()
+			defer mu.Unlock()
+			for i, times := range told {
+				if times != 1 {
+					k.Errorf("the fate of message %d was told %d times", i, times)
+				}
+			}
+		},
+	},
+	{
 		Name: "publish/empty-body", Why: "A message without a body is a message: signals are sent that way.",
 		needs: needsGroups,
 		run: func(k *kit) {
