@@ -51,9 +51,8 @@ func (f *flight) again() {
 	f.stage = waiting
 }
 
-// A seat is what a flight is made of at first, in one piece.
+// A seat is what the handler of a first attempt gets, in one piece.
 type seat struct {
-	flight   flight
 	delivery Delivery
 	context  deliveryContext
 }

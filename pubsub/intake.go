@@ -98,7 +98,12 @@ func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
 
 	seat.context.base, seat.context.drain = s.base, s.drain
 
-	f := &seat.flight
+	f := s.spareFlight
+	if f == nil {
+		f = &flight{}
+	} else {
+		s.spareFlight, f.behind = f.behind, nil
+	}
 	f.delivery, f.context, f.session = d, &seat.context, s
 	f.receipt, f.deadline = from.Receipt, from.Deadline
 	f.size, f.since = from.Size(), now
@@ -139,6 +144,16 @@ func (s *session) forget(f *flight) {
 	if f.recall != nil {
 		f.recall.less()
 	}
+}
+
+// reuse keeps a flight that has ended for another one. It is called where nothing
+// refers to it any more: it was settled, by a batch that is done with.
+func (s *session) reuse(f *flight) {
+	if f.stage != gone || f.timer != nil || f.recall != nil || s.keeper.rounding {
+		return
+	}
+	*f = flight{behind: s.spareFlight}
+	s.spareFlight = f
 }
 
 // lose takes a flight back. If its handler runs, its context ends, and what it

@@ -21,6 +21,8 @@ type keeper struct {
 	armed  bool
 	halted bool
 	busy   chan struct{} // closed when the round that runs has ended
+
+	rounding bool // a round has flights in hand
 }
 
 func (k *keeper) init(s *session) {
@@ -72,6 +74,7 @@ func (k *keeper) round() {
 	}
 	k.busy = make(chan struct{})
 	defer close(k.busy)
+	k.rounding = true
 	due, lost := k.due(time.Now())
 	s.unlock()
 
@@ -98,7 +101,7 @@ func (k *keeper) round() {
 		}
 	}
 	s.mu.Lock()
-	k.armed = false
+	k.armed, k.rounding = false, false
 	k.watch()
 	s.mu.Unlock()
 }

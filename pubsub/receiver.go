@@ -49,10 +49,13 @@ type receiver struct {
 	waking  int  // of them were woken and have not looked yet
 	over    bool // workers end
 
-	ready     queue
-	lanes     map[string]*lane // nil unless ordered
-	spare     *lane            // lanes for use again
-	seats     []seat           // for flights to come
+	ready queue
+	lanes map[string]*lane // nil unless ordered
+	spare *lane            // lanes for use again
+	seats []seat           // for deliveries to come
+
+	spareFlight *flight // flights for use again
+
 	seatBytes int
 	count     int // in flight, of all sessions
 	bytes     int

@@ -213,6 +213,7 @@ func (t *settler) outcome(v *driver.Settlement, f *flight) {
 	switch {
 	case v.Verb != driver.Keep:
 		s.forget(f)
+		s.reuse(f)
 	case v.Outcome == driver.Lost:
 		s.lose(f, ErrLeaseLost)
 	}

@@ -138,7 +138,7 @@ func (c *conn) Backlog(ctx context.Context, r driver.SubscribeRequest) (driver.B
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return driver.Backlog{Ready: int64(g.kept - g.out.count), Unsettled: int64(g.out.count)}, nil
+	return driver.Backlog{Ready: g.kept.Load() - int64(g.out.count), Unsettled: int64(g.out.count)}, nil
 }
 
 func (c *conn) Close(context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -17,9 +18,9 @@ type group struct {
 
 	mu    sync.Mutex
 	seq   uint64
-	tag   uint64 // of the last delivery
-	kept  int
-	bytes int
+	tag   uint64       // of the last delivery
+	kept  atomic.Int64 // only senders, who hold the topic's lock, add
+	bytes atomic.Int64
 	ready list // without a lane
 	lanes map[string]*lane
 	open  []*lane // whose first entry may go to any session
@@ -53,10 +54,9 @@ func newGroup(t *topic, name string) *group {
 
 // room says whether a message may be added.
 func (g *group) room(size int) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	c := &g.topic.broker.config
-	return g.kept == 0 || g.kept < c.BacklogMessages && g.bytes+size <= c.BacklogBytes
+	kept := g.kept.Load()
+	return kept == 0 || kept < int64(c.BacklogMessages) && g.bytes.Load()+int64(size) <= int64(c.BacklogBytes)
 }
 
 // put adds a message.
@@ -72,8 +72,8 @@ func (g *group) put(s *stored) {
 	e.next = nil
 	g.seq++
 	e.stored, e.seq = s, g.seq
-	g.kept++
-	g.bytes += s.size
+	g.kept.Add(1)
+	g.bytes.Add(int64(s.size))
 	if key := s.message.Key; key != "" && g.lanes != nil {
 		l := g.lanes[key]
 		if l == nil {
@@ -102,8 +102,8 @@ func (g *group) stock() {
 
 // forget ends an entry that is in no list.
 func (g *group) forget(e *entry) {
-	g.kept--
-	g.bytes -= e.size
+	g.kept.Add(-1)
+	g.bytes.Add(-int64(e.size))
 	if l := e.lane; l != nil {
 		g.tidy(l)
 	}

@@ -112,7 +112,8 @@ func (s *session) fill(in *driver.Intake) (bool, error) {
 		s.messages--
 		s.bytes -= e.size
 		s.taken = append(s.taken, e)
-		in.Deliveries = append(in.Deliveries, s.delivery(e))
+		in.Deliveries = append(in.Deliveries, driver.Delivery{})
+		s.describe(&in.Deliveries[len(in.Deliveries)-1], e)
 	}
 	if len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
 		s.queued = true
@@ -127,15 +128,13 @@ func (s *session) fill(in *driver.Intake) (bool, error) {
 // share is how many a session takes at once.
 func (s *session) share() int {
 	n := len(s.group.sessions)
-	return min(mostReceived, s.group.kept/n+1)
+	return min(mostReceived, int(s.group.kept.Load())/n+1)
 }
 
-// delivery is what the receiver gets; copyBodies completes it.
-func (s *session) delivery(e *entry) driver.Delivery {
-	d := driver.Delivery{
-		Message: e.message, Attempt: e.attempts + 1, PublishTime: e.published,
-		Receipt: driver.Receipt{Tag: e.tag, Token: e},
-	}
+// describe fills in what the receiver gets; copyBodies completes it.
+func (s *session) describe(d *driver.Delivery, e *entry) {
+	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, e.published
+	d.Tag, d.Token = e.tag, e
 	d.Delay = 0
 	if s.conn.broker.caps.Attempts == driver.None {
 		d.Attempt = 1
@@ -143,7 +142,6 @@ func (s *session) delivery(e *entry) driver.Delivery {
 	if s.lease > 0 {
 		d.Deadline = e.deadline
 	}
-	return d
 }
 
 // Bodies of one Receive are copied into pieces of at most this size, to save
