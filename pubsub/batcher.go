@@ -24,6 +24,8 @@ type batcher struct {
 	limit Limit
 	batch driver.Batch
 
+	calls sync.Pool // of *call
+
 	wake chan struct{}      // to the courier: something changed; holds one token
 	stop context.CancelFunc // ends the courier; nil until it began
 	done chan struct{}      // closed when the courier has ended

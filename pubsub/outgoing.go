@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,12 +96,16 @@ const (
 	callDone
 )
 
-var calls = sync.Pool{New: func() any {
+// takeCall returns a call for one message. They are kept by topic: a channel must
+// not leave its bubble of testing/synctest.
+func (b *batcher) takeCall() *call {
+	if c, ok := b.calls.Get().(*call); ok {
+		return c
+	}
 	c := newCall()
-	c.one.call = c
-	c.one.fate = c.one.told
+	c.one.call, c.one.fate = c, c.one.told
 	return c
-}}
+}
 
 func newCall() *call { return &call{ready: make(chan struct{}, 1)} }
 
@@ -132,8 +135,8 @@ func (c *call) await(ctx context.Context) bool {
 }
 
 // recycle keeps a call that nothing refers to any more for the next Publish.
-func (c *call) recycle() {
+func (b *batcher) recycle(c *call) {
 	o := &c.one
 	*o = outgoing{call: c, fate: o.fate}
-	calls.Put(c)
+	b.calls.Put(c)
 }

@@ -117,17 +117,17 @@ func (t *Topic) publishOne(ctx context.Context, m *Message) error {
 	if err := check(m, &t.caps, t.config.Ordered); err != nil {
 		return err
 	}
-	call := calls.Get().(*call)
+	call := t.batcher.takeCall()
 	o := &call.one
 	o.message[0] = driver.Message(*m)
 	call.expect(1)
 	if err := t.batcher.submit(ctx, o); err != nil {
-		call.recycle()
+		t.batcher.recycle(call)
 		return err
 	}
 	if call.await(ctx) {
 		err := o.err
-		call.recycle()
+		t.batcher.recycle(call)
 		return err
 	}
 	// What is still under way keeps the call; it is not used again.

@@ -1,0 +1,429 @@
+package pubsub_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// outcomes publishes bodies asynchronously and collects their outcomes.
+type outcomes struct {
+	topic *pubsub.Topic
+	errs  map[string]error
+	count int
+	done  chan struct{}
+}
+
+func publishAll(ctx context.Context, topic *pubsub.Topic, key string, bodies ...string) *outcomes {
+	o := &outcomes{topic: topic, errs: map[string]error{}, done: make(chan struct{})}
+	results := make(chan struct {
+		body string
+		err  error
+	}, len(bodies))
+	for _, body := range bodies {
+		topic.PublishAsync(ctx, &pubsub.Message{Key: key, Body: []byte(body)}, func(err error) {
+			results <- struct {
+				body string
+				err  error
+			}{body, err}
+		})
+	}
+	go func() {
+		defer close(o.done)
+		for range bodies {
+			r := <-results
+			o.errs[r.body] = r.err
+		}
+	}()
+	return o
+}
+
+func (o *outcomes) wait() map[string]error {
+	<-o.done
+	return o.errs
+}
+
+func open(t *testing.T, c *pubsub.Client, options ...pubsub.PublisherOption) *pubsub.Topic {
+	t.Helper()
+	topic, err := c.Publisher(t.Context(), "t", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topic
+}
+
+func closeAll(t *testing.T, c *pubsub.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// bubble runs a test in virtual time.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, f)
+}
+
+func TestAbortedIsSentAgainInOrder(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		t.Run(fmt.Sprint("direct=", direct), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{SendNeverBlocks: direct, SendBatch: driver.Batch{Messages: 4}})
+				b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+					f, err := driver.Stored, error(nil)
+					if n <= 3 {
+						f, err = driver.Aborted, errBoom
+					}
+					all(f, err)(n, batch, fate)
+				}
+				c := b.client(t)
+				o := publishAll(t.Context(), open(t, c), "k", "1", "2", "3", "4", "5", "6", "7", "8")
+				for body, err := range o.wait() {
+					if err != nil {
+						t.Errorf("%s: %v", body, err)
+					}
+				}
+				var stored []string
+				for _, bodies := range b.sent()[3:] {
+					stored = append(stored, bodies...)
+				}
+				if got := strings.Join(stored, ""); got != "12345678" {
+					t.Errorf("stored in the order %s; sends %v", got, b.sent())
+				}
+				closeAll(t, c)
+			})
+		})
+	}
+}
+
+func TestUnknownIsSentAgainOnlyWhereThatIsRight(t *testing.T) {
+	for _, resend := range []bool{true, false} {
+		t.Run(fmt.Sprint(resend), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{ResendUnknown: resend})
+				b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+					if n == 1 {
+						fate(0, driver.Unknown, errBoom)
+						return
+					}
+					fate(0, driver.Stored, nil)
+				}
+				c := b.client(t)
+				err := open(t, c).Publish(t.Context(), &pubsub.Message{})
+				if resend && err != nil {
+					t.Errorf("got %v, want it sent again", err)
+				}
+				if !resend && (!errors.Is(err, pubsub.ErrUnconfirmed) || !errors.Is(err, errBoom) || pubsub.CodeOf(err) != pubsub.CodeUnconfirmed) {
+					t.Errorf("got %v, want ErrUnconfirmed with its cause", err)
+				}
+				closeAll(t, c)
+			})
+		})
+	}
+}
+
+func TestBatchIsSplitUntilTheCulpritIsAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 8}})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			bad := false
+			for i := range batch {
+				bad = bad || string(batch[i].Body) == "bad"
+			}
+			switch {
+			case bad && len(batch) == 1:
+				fate(0, driver.Refused, errBoom)
+			case bad:
+				all(driver.Aborted, errBoom)(n, batch, fate)
+			default:
+				all(driver.Stored, nil)(n, batch, fate)
+			}
+		}
+		c := b.client(t)
+		for body, err := range publishAll(t.Context(), open(t, c), "", "1", "2", "3", "bad", "5", "6", "7").wait() {
+			if (body == "bad") != (err != nil) {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestFailedKeyFailsItsFollowers(t *testing.T) {
+	for _, goOn := range []bool{false, true} {
+		t.Run(fmt.Sprint("continue=", goOn), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{SendsPerKey: 1})
+				b.send = func(_ int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+					for i := range batch {
+						if string(batch[i].Body) == "a1" {
+							fate(i, driver.Refused, errBoom)
+						} else {
+							fate(i, driver.Stored, nil)
+						}
+					}
+				}
+				c := b.client(t)
+				options := []pubsub.PublisherOption{pubsub.Ordered()}
+				if goOn {
+					options = append(options, pubsub.ContinueAfterFailure())
+				}
+				topic := open(t, c, options...)
+				a := publishAll(t.Context(), topic, "a", "a1", "a2", "a3")
+				other := publishAll(t.Context(), topic, "b", "b1", "b2")
+				for body, err := range a.wait() {
+					switch {
+					case body == "a1" && !errors.Is(err, errBoom):
+						t.Errorf("a1: %v", err)
+					case body != "a1" && goOn && err != nil, body != "a1" && !goOn && !errors.Is(err, pubsub.ErrKeyFailed):
+						t.Errorf("%s: %v", body, err)
+					}
+				}
+				for body, err := range other.wait() {
+					if err != nil {
+						t.Errorf("%s: %v", body, err)
+					}
+				}
+				if err := topic.Publish(t.Context(), &pubsub.Message{Key: "a", Body: []byte("a4")}); err != nil {
+					t.Errorf("a later message of the key: %v", err)
+				}
+				closeAll(t, c)
+			})
+		})
+	}
+}
+
+func TestSendsPerKey(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendsPerKey: 1, SendBatch: driver.Batch{Messages: 10}})
+		c := b.client(t)
+		topic := open(t, c, pubsub.Ordered())
+		publishAll(t.Context(), topic, "a", "1", "2", "3", "4").wait()
+		for _, bodies := range b.sent() {
+			if len(bodies) != 1 {
+				t.Errorf("a Send had %v of one key", bodies)
+			}
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestPublishLimit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		release := make(chan struct{})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			go func() {
+				<-release
+				all(driver.Stored, nil)(n, batch, fate)
+			}()
+		}
+		c := b.client(t)
+		topic := open(t, c, pubsub.PublishLimit(2, 0))
+		o := publishAll(t.Context(), topic, "", "1", "2")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := topic.Publish(ctx, &pubsub.Message{}); pubsub.CodeOf(err) != pubsub.CodeCanceled || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("beyond the limit: %v", err)
+		}
+		close(release)
+		o.wait()
+		if err := topic.Publish(t.Context(), &pubsub.Message{}); err != nil {
+			t.Error(err)
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestPublishWaitsWhileTheBrokerIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendNeverBlocks: true})
+		c := b.client(t)
+		topic := open(t, c)
+		b.refuse(driver.Errorf(driver.CodeUnavailable, "away"))
+		b.conn.topics[0].die(errBoom)
+		b.conn.die(errBoom)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := topic.Publish(short, &pubsub.Message{Body: []byte("short")})
+		if pubsub.CodeOf(err) != pubsub.CodeCanceled || !strings.Contains(err.Error(), "not sent") {
+			t.Errorf("got %v, want that it was not sent", err)
+		}
+		expired := publishAll(short, topic, "", "late")
+		patient := publishAll(t.Context(), topic, "", "1", "2", "3")
+		time.Sleep(10 * time.Minute)
+		b.refuse(nil)
+		for body, err := range patient.wait() {
+			if err != nil {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		if err := expired.wait()["late"]; pubsub.CodeOf(err) != pubsub.CodeCanceled {
+			t.Errorf("late: %v", err)
+		}
+		if got := slices.Concat(b.sent()...); !slices.Equal(got, []string{"1", "2", "3"}) {
+			t.Errorf("sent %v", got)
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestPublishWhoseContextEndsWhileSentIsUnconfirmed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var tell func()
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			tell = func() { all(driver.Stored, nil)(n, batch, fate) }
+		}
+		c := b.client(t)
+		topic := open(t, c)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := topic.Publish(ctx, &pubsub.Message{}); !errors.Is(err, pubsub.ErrUnconfirmed) {
+			t.Errorf("got %v", err)
+		}
+		tell()
+		closeAll(t, c)
+	})
+}
+
+func TestCloseSendsWhatWasTaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 1}})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			time.Sleep(time.Second)
+			all(driver.Stored, nil)(n, batch, fate)
+		}
+		c := b.client(t)
+		o := publishAll(t.Context(), open(t, c), "", "1", "2", "3")
+		closeAll(t, c)
+		for body, err := range o.wait() {
+			if err != nil {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+	})
+}
+
+func TestCloseGivesUpWithItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 1}})
+		b.send = all(driver.Aborted, errBoom)
+		c := b.client(t)
+		o := publishAll(t.Context(), open(t, c), "", "1", "2")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		for body, err := range o.wait() {
+			if pubsub.CodeOf(err) != pubsub.CodeClosed || !errors.Is(err, errBoom) {
+				t.Errorf("%s: %v, want closed, and why it was not sent", body, err)
+			}
+		}
+	})
+}
+
+func TestFinalErrorEndsTheWaitingAfterAGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		gone := false
+		b.opens = func(string) error {
+			if gone {
+				return driver.Errorf(driver.CodePermissionDenied, "denied")
+			}
+			return nil
+		}
+		c := b.client(t)
+		topic := open(t, c)
+		gone = true
+		b.conn.topics[0].die(errBoom)
+		began := time.Now()
+		err := topic.Publish(t.Context(), &pubsub.Message{})
+		if pubsub.CodeOf(err) != pubsub.CodePermissionDenied || time.Since(began) < time.Minute || time.Since(began) > 3*time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestLingerWaitsForCompanyOnlyWhenBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 10, Linger: time.Second}})
+		release := make(chan struct{})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			go func() {
+				<-release
+				all(driver.Stored, nil)(n, batch, fate)
+			}()
+		}
+		c := b.client(t)
+		topic := open(t, c)
+		first := publishAll(t.Context(), topic, "", "1")
+		synctest.Wait()
+		second := publishAll(t.Context(), topic, "", "2")
+		synctest.Wait()
+		if got := len(b.sent()); got != 1 {
+			t.Errorf("%d Sends; want the first at once and the second to wait", got)
+		}
+		third := publishAll(t.Context(), topic, "", "3")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := b.sent(); !reflect.DeepEqual(got, [][]string{{"1"}, {"2", "3"}}) {
+			t.Errorf("sent %v", got)
+		}
+		close(release)
+		first.wait()
+		second.wait()
+		third.wait()
+		closeAll(t, c)
+	})
+}
+
+func TestPublishMiddlewareSeesBothWays(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		b.send = func(_ int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			if batch[0].Headers["tenant"] != "a" {
+				t.Errorf("headers %v", batch[0].Headers)
+			}
+			fate(0, driver.Stored, nil)
+		}
+		seen := 0
+		middleware := func(next pubsub.PublishFunc) pubsub.PublishFunc {
+			return func(ctx context.Context, m *pubsub.Message, done func(error)) {
+				m.SetHeader("tenant", "a")
+				next(ctx, m, func(err error) {
+					seen++
+					done(err)
+					done(err) // a middleware that is wrong
+				})
+			}
+		}
+		c := b.client(t, pubsub.PublisherDefaults(pubsub.PublishMiddleware(middleware)))
+		topic := open(t, c)
+		mine := &pubsub.Message{}
+		if err := topic.Publish(t.Context(), mine); err != nil || mine.Headers != nil {
+			t.Errorf("%v; the caller's message has headers %v", err, mine.Headers)
+		}
+		topic.PublishAsync(t.Context(), &pubsub.Message{}, nil)
+		synctest.Wait()
+		if seen != 2 {
+			t.Errorf("saw %d outcomes, want 2", seen)
+		}
+		closeAll(t, c)
+	})
+}
