@@ -98,6 +98,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Coder is an error that knows its code.
 type Coder interface {
 	error
+	// ErrorCode returns the error's code.
 	ErrorCode() Code
 }
 
