@@ -14,8 +14,6 @@ import (
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
-func nothing(context.Context, *pubsub.Delivery) error { return nil }
-
 // TestBadInput shows that what makes no sense is an error with a code and a text
 // that says what was wrong.
 func TestBadInput(t *testing.T) {

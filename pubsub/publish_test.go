@@ -17,14 +17,12 @@ import (
 
 // outcomes publishes bodies asynchronously and collects their outcomes.
 type outcomes struct {
-	topic *pubsub.Topic
-	errs  map[string]error
-	count int
-	done  chan struct{}
+	errs map[string]error
+	done chan struct{}
 }
 
 func publishAll(ctx context.Context, topic *pubsub.Topic, key string, bodies ...string) *outcomes {
-	o := &outcomes{topic: topic, errs: map[string]error{}, done: make(chan struct{})}
+	o := &outcomes{errs: map[string]error{}, done: make(chan struct{})}
 	results := make(chan struct {
 		body string
 		err  error

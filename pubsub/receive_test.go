@@ -408,7 +408,7 @@ func (h *hookCounts) OnHandle(i pubsub.HandleInfo) {
 	}
 }
 func (h *hookCounts) OnSettle(pubsub.SettleInfo) { h.settles.Add(1) }
-func (h *hookCounts) OnLease(i pubsub.LeaseInfo) { h.leases.Add(int32(i.Extended)) } //nolint:gosec // a few
+func (h *hookCounts) OnLease(i pubsub.LeaseInfo) { h.leases.Add(int32(i.Extended)) }
 func (h *hookCounts) OnStall(pubsub.StallInfo)   { h.stalls.Add(1) }
 func (h *hookCounts) OnConnect(i pubsub.ConnectInfo) {
 	if i.Err == nil {
@@ -694,7 +694,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 		topic.PublishAsync(ctx, &pubsub.Message{Body: make([]byte, 10<<10)}, nil)
 		sent++
 	}
-	if grown := int64(heap()) - int64(before); grown > 4<<20 { //nolint:gosec // far from the limits
+	if grown := int64(heap()) - int64(before); grown > 4<<20 {
 		t.Errorf("the heap grew by %d bytes with a limit of 1 MiB", grown)
 	}
 	if sent > 200 {

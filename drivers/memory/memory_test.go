@@ -76,7 +76,7 @@ func (f *fates) tell(_ int, fate driver.Fate, _ error) {
 func (f *fates) String() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprint(f.told)
+	return fmt.Sprintf("%v", f.told)
 }
 
 func take(t *testing.T, s driver.Session) driver.Intake {

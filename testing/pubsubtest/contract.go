@@ -26,13 +26,10 @@ func (k *kit) conn() driver.Conn {
 	return c
 }
 
-// request is for a group, or for a queue without one.
-func (k *kit) request(topic, group string, ordered bool) driver.SubscribeRequest {
-	r := driver.SubscribeRequest{Group: group}
+// request is for a group of an event topic.
+func (k *kit) request(topic string, ordered bool) driver.SubscribeRequest {
+	r := driver.SubscribeRequest{Group: "g"}
 	r.Topic, r.Ordered = topic, ordered
-	if group == "" {
-		r.Kind = driver.Queue
-	}
 	return r
 }
 

@@ -82,7 +82,7 @@ var drainCases = []Case{
 		Name: "drain/order", Why: "What a closed session returns comes back in order, or a shutdown would shuffle a key.",
 		needs: needsOrder,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			conn, r := k.conn(), k.request(k.name("t"), true)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "a", numbers(8)...)
 			m.take(1)
@@ -103,7 +103,7 @@ var drainCases = []Case{
 		Name: "drain/quiesce", Why: "After Quiesce a session gives nothing new and says so, and keeps what it gave until it is settled.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "a")
 			d := m.take(1)[0]
@@ -128,7 +128,7 @@ var drainCases = []Case{
 			func() {
 				conn, err := k.driver.Open(k.ctx)
 				k.must(err)
-				r := k.request(k.name("t"), "g", false)
+				r := k.request(k.name("t"), false)
 				m := k.join(conn, r)
 				k.sendKeyed(conn, r.TopicRequest, "", numbers(10)...)
 				m.take(1)

@@ -98,7 +98,7 @@ var groupCases = []Case{
 		Name: "group/redelivery-unshared", Why: "A redelivered message is as published, whatever its last handler did to it.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.send(conn, r.TopicRequest, driver.Message{Body: []byte("body"), Headers: map[string]string{"h": "v"}})
 			d := m.take(1)[0]

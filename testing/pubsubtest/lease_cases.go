@@ -10,7 +10,7 @@ import (
 
 // leased is a request with the harness's short lease.
 func (k *kit) leased() (driver.Conn, driver.SubscribeRequest) {
-	r := k.request(k.name("t"), "g", false)
+	r := k.request(k.name("t"), false)
 	r.Lease = k.Lease
 	return k.conn(), r
 }
@@ -100,7 +100,7 @@ var leaseCases = []Case{
 		Name: "lease/none", Why: "A broker without leases sets no deadlines, or the engine would give messages up for nothing.",
 		needs: needs("has leases", func(c *driver.Capabilities) bool { return c.Lease == 0 && c.Groups }),
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "x")
 			if d := m.take(1)[0]; !d.Deadline.IsZero() {

@@ -60,7 +60,7 @@ var limitCases = []Case{
 		Name: "limit/credit", Why: "A session gives no more messages than it has credit for: the engine's bound rests on it.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.joinWithout(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", numbers(10)...)
 			m.none(k.Quiet)

@@ -173,7 +173,7 @@ var orderCases = []Case{
 		Name: "order/takeover", Why: "Order holds when a member leaves in the middle and another takes its keys.",
 		needs: needsOrder,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			conn, r := k.conn(), k.request(k.name("t"), true)
 			first := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "a", numbers(10)...)
 			d := first.take(1)[0]
@@ -195,7 +195,7 @@ var orderCases = []Case{
 		Name: "order/exclusive", Why: "A key is with one member at a time: two at once would race.",
 		needs: needsOrder,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", true)
+			conn, r := k.conn(), k.request(k.name("t"), true)
 			owner := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "a", "1")
 			d := owner.take(1)[0]

@@ -180,7 +180,7 @@ var settleCases = []Case{
 		run: func(k *kit) {
 			_, err := k.trySubscriber(k.client(), k.name("t"), pubsub.Group("g"), pubsub.NativeDeadLetter(k.name("dead"), 0))
 			k.code(err, pubsub.CodeUnsupported, "open with a native dead letter")
-			r := k.request(k.name("u"), "g", false)
+			r := k.request(k.name("u"), false)
 			r.DeadLetter = &driver.DeadLetter{Topic: k.name("dead")}
 			if err := k.conn().Declare(k.ctx, r); err == nil {
 				k.Error("the driver took a native dead letter that its capabilities deny")
@@ -221,7 +221,7 @@ var attemptCases = []Case{
 		Name: "attempt/survives", Why: "Attempt goes on counting with the next member: a crash loop must reach its ceiling.",
 		needs: needs("loses its count with the member", func(c *driver.Capabilities) bool { return c.Attempts >= driver.AtLeast && c.Groups }),
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			first := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "x")
 			d := first.take(1)[0]
@@ -247,7 +247,7 @@ var attemptCases = []Case{
 		Name: "attempt/returned", Why: "What was fetched and never started is not charged an attempt: prefetching must not use up a ceiling.",
 		needs: needsExact,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "x")
 			for range 3 {
@@ -286,7 +286,7 @@ var receiptCases = []Case{
 		Name: "receipt/twice", Why: "A receipt that was used is void: settling it again must not touch another message.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "a", "b")
 			list := m.take(2)
@@ -306,7 +306,7 @@ var receiptCases = []Case{
 		Name: "receipt/stale", Why: "A receipt from before a redelivery must not settle the message in its new owner's hands.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "a")
 			old := m.take(1)[0]
@@ -326,7 +326,7 @@ var receiptCases = []Case{
 		Name: "receipt/outcome", Why: "Each settlement has an outcome, as SettleConfirmed claims: the engine repeats what was not done.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
 			for _, d := range m.take(5) {
@@ -339,7 +339,7 @@ var receiptCases = []Case{
 		Name: "receipt/retry-delay", Why: "A native retry is delayed as claimed: the engine leaves the wait to the broker.",
 		needs: needs("does not delay a retry", func(c *driver.Capabilities) bool { return c.RetryDelay > 0 && c.Groups }),
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), "g", false)
+			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "a")
 			d := m.take(1)[0]
