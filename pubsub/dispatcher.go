@@ -61,7 +61,7 @@ func (r *receiver) advance(l *lane) {
 // or lost.
 func (r *receiver) withdraw(f *flight) {
 	stage, l := f.stage, f.lane
-	f.stage, f.lane = settling, nil
+	f.stage, f.lane, f.pinned = settling, nil, true
 	if stage == held {
 		r.waiting--
 		if f.timer != nil {

@@ -21,6 +21,7 @@ type flight struct {
 	lost     error       // why it was taken back
 	tooSlow  bool        // held for too long: its lease is not extended any more
 	tail     bool        // its Return belongs to the Retry before it
+	pinned   bool        // a queue or a Keep may refer to it still: it is not used again
 	lane     *lane       // its key's, on an ordered topic
 	recall   *recall     // the revocation that is under way for it
 	timer    *time.Timer // ends its hold

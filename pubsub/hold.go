@@ -14,7 +14,7 @@ func (s *session) hold(f *flight, v ruling) {
 		s.settler.add(f, driver.Retry, min(v.delay, s.caps.RetryDelay), v.err)
 		return
 	}
-	f.stage = held
+	f.stage, f.pinned = held, true
 	s.waiting++
 	s.settler.add(f, driver.Keep, 0, v.err)
 	if !s.draining { // else finish returns it with its lane

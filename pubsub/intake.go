@@ -106,7 +106,7 @@ func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
 	}
 	f.delivery, f.context, f.session = d, &seat.context, s
 	f.receipt, f.deadline = from.Receipt, from.Deadline
-	f.size, f.since = from.Size(), now
+	f.size, f.since, f.stage = from.Size(), now, waiting
 	s.seatBytes += f.size
 
 	if f.prev = s.last; f.prev != nil {
@@ -149,10 +149,13 @@ func (s *session) forget(f *flight) {
 // reuse keeps a flight that has ended for another one. It is called where nothing
 // refers to it any more: it was settled, by a batch that is done with.
 func (s *session) reuse(f *flight) {
-	if f.stage != gone || f.timer != nil || f.recall != nil || s.keeper.rounding {
+	if f.stage != gone || f.pinned || f.recall != nil || s.keeper.rounding {
 		return
 	}
-	*f = flight{behind: s.spareFlight}
+	// What adopt sets anew is left as it is, but for what would be kept alive.
+	f.delivery, f.context, f.receipt.Token, f.receipt.Raw = nil, nil, nil, nil
+	f.tooSlow, f.tail = false, false
+	f.behind = s.spareFlight
 	s.spareFlight = f
 }
 

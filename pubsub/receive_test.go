@@ -703,3 +703,35 @@ func TestMemoryStaysFlat(t *testing.T) {
 	close(stuck)
 	closeAll(t, c)
 }
+
+// TestReturnedMessagesDoNotDisturbTheQueue gives messages back while others wait,
+// and new ones in their place.
+func TestReturnedMessagesDoNotDisturbTheQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		release := make(chan struct{})
+		r := receive(t, b, func(context.Context, *pubsub.Delivery) error {
+			<-release
+			return nil
+		}, pubsub.Concurrency(1), pubsub.MaxHandling(time.Minute))
+		r.session.give(1, make([]driver.Message, 5)...)
+		for round := range uint64(3) {
+			time.Sleep(2 * time.Minute) // those that wait go back
+			synctest.Wait()
+			r.session.give(10+10*round, make([]driver.Message, 5)...)
+			synctest.Wait()
+		}
+		close(release)
+		synctest.Wait()
+		acked := 0
+		for _, v := range r.session.log() {
+			if v.verb == driver.Ack {
+				acked++
+			}
+		}
+		if acked != 6 { // the first, and the last five
+			t.Errorf("%d acknowledged: %s", acked, verbs(r.session.log()))
+		}
+		r.end(nil)
+	})
+}

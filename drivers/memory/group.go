@@ -107,8 +107,9 @@ func (g *group) forget(e *entry) {
 	if l := e.lane; l != nil {
 		g.tidy(l)
 	}
-	*e = entry{next: g.spare}
-	g.spare = e
+	// put sets the rest anew; a receipt of before is void by its tag.
+	e.stored, e.lane, e.session, e.attempts, e.place = nil, nil, nil, 0, free
+	e.next, g.spare = g.spare, e
 }
 
 // restore makes an entry ready, in its old place.

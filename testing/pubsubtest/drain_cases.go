@@ -5,7 +5,6 @@ import (
 	"errors"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub"
@@ -124,7 +123,7 @@ var drainCases = []Case{
 		Name: "drain/leaves-nothing", Why: "After Close no goroutine is left: services that reopen would leak.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			before := goroutines()
+			ours := newFamily()
 			func() {
 				conn, err := k.driver.Open(k.ctx)
 				k.must(err)
@@ -132,6 +131,7 @@ var drainCases = []Case{
 				m := k.join(conn, r)
 				k.sendKeyed(conn, r.TopicRequest, "", numbers(10)...)
 				m.take(1)
+				ours.alive()
 				m.leave()
 				k.must(m.Close(k.ctx)) // a second Close does nothing
 				k.must(conn.Close(k.ctx))
@@ -139,12 +139,12 @@ var drainCases = []Case{
 			}()
 			deadline := time.Now().Add(k.Patience / 5)
 			for {
-				left := newSince(before)
-				if left == "" {
+				left := ours.alive()
+				if len(left) == 0 {
 					return
 				}
 				if time.Now().After(deadline) {
-					k.Errorf("goroutines are left after Close:\n%s", left)
+					k.Errorf("goroutines are left after Close:\n%s", strings.Join(left, "\n\n"))
 					return
 				}
 				runtime.Gosched()
@@ -198,31 +198,45 @@ var drainCases = []Case{
 	},
 }
 
-// goroutines lists the goroutines by number.
-func goroutines() *sync.Map {
-	var seen sync.Map
-	for _, g := range stacks() {
-		id, _, _ := strings.Cut(g, " [")
-		seen.Store(id, true)
-	}
-	return &seen
+// A family is the goroutines that come from one, as far as they were seen: other
+// cases run beside it.
+type family struct {
+	head    string
+	members map[string]bool
 }
 
-// newSince shows the goroutines that were not there before, but for those of tests.
-func newSince(before *sync.Map) string {
-	var left []string
-	for _, g := range stacks() {
-		id, _, _ := strings.Cut(g, " [")
-		if _, old := before.Load(id); old || strings.Contains(g, "testing.") || strings.Contains(g, "pubsubtest.(*box)") ||
-			strings.Contains(g, "waybill/pubsub.") || strings.Contains(g, "pubsubtest.runRecorded") {
-			continue // other cases run beside this one
+func newFamily() *family {
+	buf := make([]byte, 64)
+	head := number(string(buf[:runtime.Stack(buf, false)]))
+	return &family{head: head, members: map[string]bool{head: true}}
+}
+
+// alive returns the stacks of the members that live, and remembers them.
+func (f *family) alive() []string {
+	buf := make([]byte, 16<<20)
+	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	for grown := true; grown; {
+		grown = false
+		for _, stack := range all {
+			_, parent, _ := strings.Cut(stack, " in goroutine ")
+			parent, _, _ = strings.Cut(parent, "\n")
+			if id := number(stack); f.members[parent] && !f.members[id] {
+				f.members[id] = true
+				grown = true
+			}
 		}
-		left = append(left, g)
 	}
-	return strings.Join(left, "\n\n")
+	var alive []string
+	for _, stack := range all {
+		if id := number(stack); f.members[id] && id != f.head {
+			alive = append(alive, stack)
+		}
+	}
+	return alive
 }
 
-func stacks() []string {
-	buf := make([]byte, 4<<20)
-	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+// number is the N of a stack that begins with "goroutine N [".
+func number(stack string) string {
+	id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
+	return id
 }

@@ -352,7 +352,7 @@ func TestMutant(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			h := harness(m.config)
-			h.Patience = time.Second
+			h.Patience, h.Quiet = time.Second, 150*time.Millisecond
 			good := h.Driver
 			h.Driver = func(tb testing.TB) driver.Driver {
 				b := &broken{Driver: good(tb)}
