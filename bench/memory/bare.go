@@ -21,7 +21,7 @@ func prepareBare(_ context.Context, subscribers int, handled func()) (func(conte
 	var wait sync.WaitGroup
 	list := make([]*bareSubscriber, subscribers)
 	for i := range list {
-		s := &bareSubscriber{messages: make(chan []byte, 1024), inFlight: map[uint64][]byte{}}
+		s := &bareSubscriber{messages: make(chan []byte, channelSize), inFlight: map[uint64][]byte{}}
 		list[i] = s
 		wait.Go(func() { s.receive(handled) })
 	}

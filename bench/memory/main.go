@@ -34,6 +34,9 @@ var libraries = []library{
 
 const bodySize = 256
 
+// channelSize is how far a publisher gets ahead of a subscriber, where that can be said.
+const channelSize = 1024
+
 func main() {
 	rounds := flag.Int("rounds", 7, "how many rounds count")
 	messages := flag.Int("messages", 400_000, "how many messages the baseline carries in a round")

@@ -11,7 +11,7 @@ import (
 )
 
 func prepareWatermill(ctx context.Context, subscribers int, handled func()) (func(context.Context, []byte) error, func() error, error) {
-	channel := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 1024}, watermill.NopLogger{})
+	channel := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: channelSize}, watermill.NopLogger{})
 	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	if err != nil {
 		return nil, nil, err

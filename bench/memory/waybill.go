@@ -10,7 +10,7 @@ import (
 )
 
 func prepareWaybill(ctx context.Context, subscribers int, handled func()) (func(context.Context, []byte) error, func() error, error) {
-	broker, err := memory.New(memory.Config{})
+	broker, err := memory.New(memory.Config{BacklogMessages: channelSize})
 	if err != nil {
 		return nil, nil, err
 	}

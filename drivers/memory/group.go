@@ -235,14 +235,10 @@ func (g *group) wake() {
 }
 
 // deliver hands an entry to a session.
-func (g *group) deliver(e *entry, s *session, now time.Time) {
+func (g *group) deliver(e *entry, s *session, now, deadline time.Time) {
 	g.tag++
-	e.place, e.session, e.tag, e.since = out, s, g.tag, now
-	e.deadline = g.deadline(s.lease, now, now)
+	e.place, e.session, e.tag, e.since, e.deadline = out, s, g.tag, now, deadline
 	g.out.lease(e)
-	if !e.deadline.IsZero() {
-		g.arm(e.deadline)
-	}
 }
 
 // deadline is when a lease of d ends; the broker's longest hold bounds it.

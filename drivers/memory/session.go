@@ -3,6 +3,8 @@ package memory
 import (
 	"context"
 	"maps"
+	"runtime"
+	"slices"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -23,7 +25,16 @@ type session struct {
 	bytes    int
 	lanes    []*lane  // that it holds and that have more for it
 	expired  []uint64 // tags to tell
-	taken    []*entry // of one Receive
+	taken    []taken  // of one Receive
+}
+
+// taken is what a Receive notes of an entry under the lock, to describe it without.
+type taken struct {
+	*stored
+	entry    *entry
+	tag      uint64
+	attempts int
+	deadline time.Time
 }
 
 // One Receive gives at most this many, so that members that have credit share.
@@ -67,12 +78,18 @@ func (s *session) Credit(messages, bytes int) {
 }
 
 func (s *session) Receive(ctx context.Context, in *driver.Intake) error {
-	for {
+	for try := 0; ; try++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if done, err := s.fill(in); done || err != nil {
+		// The first time that there is nothing, publishers get a turn before this one
+		// asks to be woken: a busy topic is read in batches, not in single messages.
+		if done, err := s.fill(in, try > 0); done || err != nil {
 			return err
+		}
+		if try == 0 {
+			runtime.Gosched()
+			continue
 		}
 		select {
 		case <-s.wake:
@@ -81,8 +98,9 @@ func (s *session) Receive(ctx context.Context, in *driver.Intake) error {
 	}
 }
 
-// fill gives what is there; false if that is nothing.
-func (s *session) fill(in *driver.Intake) (bool, error) {
+// fill gives what is there; false if that is nothing, and the session is to be woken
+// if it wants to.
+func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	g := s.group
 	g.mu.Lock()
 	if s.err != nil {
@@ -102,26 +120,34 @@ func (s *session) fill(in *driver.Intake) (bool, error) {
 		return false, driver.ErrQuiesced
 	}
 	now := time.Now()
+	deadline := g.deadline(s.lease, now, now)
 	s.taken = s.taken[:0]
 	for most := s.share(); len(s.taken) < most && s.messages > 0 && s.bytes > 0; {
 		e := g.next(s)
 		if e == nil {
 			break
 		}
-		g.deliver(e, s, now)
+		g.deliver(e, s, now, deadline)
 		s.messages--
 		s.bytes -= e.size
-		s.taken = append(s.taken, e)
-		in.Deliveries = append(in.Deliveries, driver.Delivery{})
-		s.describe(&in.Deliveries[len(in.Deliveries)-1], e)
+		s.taken = append(s.taken, taken{e.stored, e, e.tag, e.attempts, deadline})
 	}
-	if len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
+	if len(s.taken) > 0 && !deadline.IsZero() {
+		g.arm(deadline)
+	}
+	if wait && len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
 		s.queued = true
 		g.waiters = append(g.waiters, s)
 	}
 	g.wake() // there may be more than this one took
 	g.mu.Unlock()
-	copyBodies(in.Deliveries[len(in.Deliveries)-len(s.taken):])
+	from := len(in.Deliveries)
+	in.Deliveries = slices.Grow(in.Deliveries, len(s.taken))[:from+len(s.taken)]
+	for i := range s.taken {
+		s.describe(&in.Deliveries[from+i], &s.taken[i])
+	}
+	clear(s.taken)
+	copyBodies(in.Deliveries[from:])
 	return len(s.taken) > 0 || revoked, nil
 }
 
@@ -132,9 +158,9 @@ func (s *session) share() int {
 }
 
 // describe fills in what the receiver gets; copyBodies completes it.
-func (s *session) describe(d *driver.Delivery, e *entry) {
+func (s *session) describe(d *driver.Delivery, e *taken) {
 	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, e.published
-	d.Tag, d.Token = e.tag, e
+	d.Tag, d.Token = e.tag, e.entry
 	d.Delay = 0
 	if s.conn.broker.caps.Attempts == driver.None {
 		d.Attempt = 1

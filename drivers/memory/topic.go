@@ -160,6 +160,7 @@ type sender struct {
 	conn    *conn
 	request driver.TopicRequest
 	done    chan struct{}
+	open    atomic.Pointer[topic] // topic, while the sender lives
 
 	mu      sync.Mutex
 	topic   *topic // nil while it does not exist, with topology assume
@@ -209,6 +210,9 @@ func (s *sender) Send(_ context.Context, batch []driver.Message, fate func(int, 
 
 // find returns the topic, or why it cannot be sent to.
 func (s *sender) find() (*topic, error) {
+	if t := s.open.Load(); t != nil {
+		return t, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -221,6 +225,7 @@ func (s *sender) find() (*topic, error) {
 		}
 		s.topic = t
 	}
+	s.open.Store(s.topic)
 	return s.topic, nil
 }
 
@@ -283,6 +288,7 @@ func (s *sender) end(err error) {
 	}
 	s.err = err
 	t := s.topic
+	s.open.Store(nil)
 	close(s.done)
 	s.mu.Unlock()
 	if t == nil {
