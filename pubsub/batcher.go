@@ -429,13 +429,16 @@ func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.quit = true
 	over := b.failQueued(driver.Wrap(CodeClosed, "not sent before the publisher was closed", b.last))
-	stop, incarnation := b.stop, b.incarnation
+	stop := b.stop
 	b.mu.Unlock()
 	b.finish(over...)
 	if stop != nil {
 		stop()
 		<-b.done
 	}
+	b.mu.Lock()
+	incarnation := b.incarnation // the courier may have opened another
+	b.mu.Unlock()
 	// What the driver still has gets its fate now: quit makes it the last.
 	return incarnation.Close(ctx)
 }

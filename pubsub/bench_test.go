@@ -17,7 +17,7 @@ func BenchmarkMemory(b *testing.B) {
 	for _, groups := range []int{1, 10} {
 		b.Run(fmt.Sprint("groups=", groups), func(b *testing.B) {
 			ctx, cancel := context.WithCancel(context.Background())
-			broker, err := memory.New(memory.Config{})
+			broker, err := memory.New(memory.Config{BacklogMessages: 1024})
 			if err != nil {
 				b.Fatal(err)
 			}

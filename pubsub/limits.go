@@ -15,9 +15,11 @@ func check(m *Message, caps *driver.Capabilities, ordered bool) error {
 	if m == nil {
 		return invalid("message is nil")
 	}
-	for name, value := range m.Headers {
-		if err := checkHeader(name, value, caps); err != nil {
-			return err
+	if len(m.Headers) > 0 {
+		for name, value := range m.Headers {
+			if err := checkHeader(name, value, caps); err != nil {
+				return err
+			}
 		}
 	}
 	switch {

@@ -84,17 +84,13 @@ func (o *outgoing) reject(err error) {
 
 // A call is one Publish that waits for its messages.
 type call struct {
-	pending atomic.Int32
-	state   atomic.Uint32
-	ready   chan struct{}
-	one     outgoing // the message, where it is a single one
+	left  atomic.Int32 // messages without an outcome, and awaited while it waits
+	ready chan struct{}
+	one   outgoing // the message, where it is a single one
 }
 
-const (
-	callRunning uint32 = iota
-	callAwaited
-	callDone
-)
+// awaited is more than any call has messages.
+const awaited = 1 << 30
 
 // takeCall returns a call for one message. They are kept by topic: a channel must
 // not leave its bubble of testing/synctest.
@@ -110,20 +106,19 @@ func (b *batcher) takeCall() *call {
 func newCall() *call { return &call{ready: make(chan struct{}, 1)} }
 
 func (c *call) expect(n int) {
-	c.pending.Store(int32(n)) //nolint:gosec // as many as a slice has
-	c.state.Store(callRunning)
+	c.left.Store(int32(n)) //nolint:gosec // as many as a slice has
 }
 
 // arrive is called once a message.
 func (c *call) arrive() {
-	if c.pending.Add(-1) == 0 && c.state.Swap(callDone) == callAwaited {
+	if c.left.Add(-1) == awaited {
 		c.ready <- struct{}{}
 	}
 }
 
 // await waits for all outcomes; false when ctx ended first.
 func (c *call) await(ctx context.Context) bool {
-	if c.state.Load() == callDone || !c.state.CompareAndSwap(callRunning, callAwaited) {
+	if c.left.Load() == 0 || c.left.Add(awaited) == awaited {
 		return true
 	}
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -16,6 +17,7 @@ import (
 type Broker struct {
 	config Config
 	caps   driver.Capabilities
+	began  time.Time
 
 	mu      sync.Mutex
 	topics  map[string]*topic
@@ -30,7 +32,7 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Broker{config: c, caps: caps, topics: map[string]*topic{}, conns: map[*conn]bool{}}, nil
+	return &Broker{config: c, caps: caps, began: time.Now(), topics: map[string]*topic{}, conns: map[*conn]bool{}}, nil
 }
 
 // Open makes a connection.

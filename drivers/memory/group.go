@@ -16,6 +16,8 @@ type group struct {
 	name      string
 	ephemeral bool // of a broadcast
 
+	inbox inbox
+
 	mu    sync.Mutex
 	seq   uint64
 	tag   uint64       // of the last delivery
@@ -30,6 +32,7 @@ type group struct {
 
 	sessions []*session
 	waiters  []*session // in Receive, with credit, and nothing for them
+	waiting  atomic.Int32
 	timer    *time.Timer
 	alarm    time.Time // when timer fires; zero: it does not
 }
@@ -59,10 +62,48 @@ func (g *group) room(size int) bool {
 	return kept == 0 || kept < int64(c.BacklogMessages) && g.bytes.Load()+int64(size) <= int64(c.BacklogBytes)
 }
 
+// An inbox is where publishers leave messages: they meet readers there for a moment
+// only, and not while those take or settle a batch.
+type inbox struct {
+	mu       sync.Mutex
+	messages []*stored
+	spare    []*stored
+}
+
 // put adds a message.
 func (g *group) put(s *stored) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.kept.Add(1)
+	g.bytes.Add(int64(s.size))
+	g.inbox.mu.Lock()
+	g.inbox.messages = append(g.inbox.messages, s)
+	g.inbox.mu.Unlock()
+	// A session that has just begun to wait looks into the inbox after that.
+	if g.waiting.Load() > 0 || s.message.Delay > 0 {
+		g.mu.Lock()
+		g.collect()
+		g.wake()
+		g.mu.Unlock()
+	}
+}
+
+// collect takes in what is in the inbox; false if that is nothing.
+func (g *group) collect() bool {
+	g.inbox.mu.Lock()
+	messages := g.inbox.messages
+	g.inbox.messages, g.inbox.spare = g.inbox.spare[:0], nil
+	g.inbox.mu.Unlock()
+	for _, s := range messages {
+		g.add(s)
+	}
+	clear(messages)
+	g.inbox.mu.Lock()
+	g.inbox.spare = messages
+	g.inbox.mu.Unlock()
+	return len(messages) > 0
+}
+
+// add makes an entry of a message.
+func (g *group) add(s *stored) {
 	e := g.spare
 	if e == nil {
 		g.stock()
@@ -72,8 +113,6 @@ func (g *group) put(s *stored) {
 	e.next = nil
 	g.seq++
 	e.stored, e.seq = s, g.seq
-	g.kept.Add(1)
-	g.bytes.Add(int64(s.size))
 	if key := s.message.Key; key != "" && g.lanes != nil {
 		l := g.lanes[key]
 		if l == nil {
@@ -83,11 +122,10 @@ func (g *group) put(s *stored) {
 		e.lane = l
 	}
 	if s.message.Delay > 0 {
-		g.delay(e, s.published.Add(s.message.Delay))
+		g.delay(e, g.topic.broker.began.Add(s.published+s.message.Delay))
 	} else {
 		g.restore(e)
 	}
-	g.wake()
 }
 
 const entryStock = 64
@@ -230,6 +268,7 @@ func (g *group) wake() {
 	s := g.waiters[0]
 	g.waiters[0] = nil
 	g.waiters = g.waiters[1:]
+	g.waiting.Add(-1)
 	s.queued = false
 	s.poke()
 }
@@ -294,13 +333,20 @@ func (g *group) join(s *session) {
 	g.sessions = append(g.sessions, s)
 }
 
+// forgetWaiter takes a session out of those to be woken.
+func (g *group) forgetWaiter(s *session) {
+	g.waiters = slices.DeleteFunc(g.waiters, func(other *session) bool { return other == s })
+	g.waiting.Store(int32(len(g.waiters))) //nolint:gosec // members of a group
+	s.queued = false
+}
+
 // leave takes a session out, with all that it has; attempts count unless it left in
 // good order.
 func (g *group) leave(s *session, counts bool) {
 	var letters []*letter
 	g.mu.Lock()
 	g.sessions = slices.DeleteFunc(g.sessions, func(other *session) bool { return other == s })
-	g.waiters = slices.DeleteFunc(g.waiters, func(other *session) bool { return other == s })
+	g.forgetWaiter(s)
 	var back []*entry
 	for e := g.out.first; e != nil; e = e.next {
 		if e.session == s {

@@ -119,6 +119,7 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 		}
 		return false, driver.ErrQuiesced
 	}
+	g.collect()
 	now := time.Now()
 	deadline := g.deadline(s.lease, now, now)
 	s.taken = s.taken[:0]
@@ -138,6 +139,8 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	if wait && len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
 		s.queued = true
 		g.waiters = append(g.waiters, s)
+		g.waiting.Add(1)
+		g.collect() // what came before a publisher could see that it waits
 	}
 	g.wake() // there may be more than this one took
 	g.mu.Unlock()
@@ -159,7 +162,7 @@ func (s *session) share() int {
 
 // describe fills in what the receiver gets; copyBodies completes it.
 func (s *session) describe(d *driver.Delivery, e *taken) {
-	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, e.published
+	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, s.conn.broker.began.Add(e.published)
 	d.Tag, d.Token = e.tag, e.entry
 	d.Delay = 0
 	if s.conn.broker.caps.Attempts == driver.None {
@@ -319,13 +322,7 @@ func (s *session) Quiesce(context.Context) error {
 // pass gives a session's turn to another: it takes nothing more.
 func (s *session) pass() {
 	g := s.group
-	for i, other := range g.waiters {
-		if other == s {
-			g.waiters = append(g.waiters[:i:i], g.waiters[i+1:]...)
-			break
-		}
-	}
-	s.queued = false
+	g.forgetWaiter(s)
 	g.wake()
 }
 
