@@ -49,8 +49,9 @@ func main() {
 	only := flag.String("case", "one,ten,idle", "the cases to measure")
 	flag.Parse()
 	heap := make([]byte, 64<<20)
-	defer runtime.KeepAlive(heap)
-	if err := run(context.Background(), *rounds, *messages, strings.Split(*only, ","), *out); err != nil {
+	err := run(context.Background(), *rounds, *messages, strings.Split(*only, ","), *out)
+	runtime.KeepAlive(heap)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -86,8 +86,8 @@ func (g *group) put(s *stored) {
 	}
 }
 
-// collect takes in what is in the inbox; false if that is nothing.
-func (g *group) collect() bool {
+// collect takes in what is in the inbox.
+func (g *group) collect() {
 	g.inbox.mu.Lock()
 	messages := g.inbox.messages
 	g.inbox.messages, g.inbox.spare = g.inbox.spare[:0], nil
@@ -99,7 +99,6 @@ func (g *group) collect() bool {
 	g.inbox.mu.Lock()
 	g.inbox.spare = messages
 	g.inbox.mu.Unlock()
-	return len(messages) > 0
 }
 
 // add makes an entry of a message.
