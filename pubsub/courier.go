@@ -55,12 +55,13 @@ func (c *courier) run(ctx context.Context) {
 			// What came back is older than what is queued: nothing passes it.
 			c.mu.Unlock()
 			c.await(ctx, 0)
-		case c.linger() > 0:
-			d := c.linger()
-			c.mu.Unlock()
-			c.await(ctx, d)
 		default:
-			c.ship(ctx)
+			if d := c.linger(); d > 0 {
+				c.mu.Unlock()
+				c.await(ctx, d)
+			} else {
+				c.ship(ctx)
+			}
 		}
 	}
 }
