@@ -197,6 +197,9 @@ func (r *receiver) finish(f *flight, v ruling) {
 	s, l := f.session, f.lane
 	switch {
 	case f.lost != nil || s.closed:
+		if l != nil && f.lost == nil {
+			r.returnBehind(f) // the session is about to lose them all
+		}
 		f.stage, f.lane = settling, nil
 		s.forget(f)
 		r.advance(l)

@@ -42,6 +42,23 @@ func (r *receiver) returnTail(l *lane) {
 	}
 }
 
+// returnBehind gives back what waits behind a flight on its key.
+func (r *receiver) returnBehind(f *flight) {
+	behind := f.behind
+	if f.lane.head == f {
+		behind = f.lane.behind.first
+	}
+	for ; behind != nil; behind = behind.behind {
+		if behind.stage != waiting {
+			continue
+		}
+		r.withdraw(behind)
+		if s := behind.session; !s.closed { // else it is lost itself, in a moment
+			s.settler.add(behind, driver.Return, 0, nil)
+		}
+	}
+}
+
 // returnWaiting gives everything back that has not started, in the order in which
 // it came. What waits behind a running message of its key waits for that one's
 // verdict, so that it does not come back before it.

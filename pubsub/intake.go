@@ -19,6 +19,8 @@ type session struct {
 	// The receiver's mutex guards these.
 	first, last *flight // all that is in flight, in the order of intake
 	closed      bool    // nothing is settled any more
+	intakes     uint64
+	distrusted  map[string]uint64 // keys that lost a message: up to which intake more of them goes back
 	recalls     []*recall
 	keeper      keeper
 	settler     settler
@@ -55,13 +57,19 @@ func (s *session) take(in *driver.Intake) {
 	now := time.Now()
 	bytes := 0
 	s.mu.Lock()
+	s.intakes++
 	for i := range in.Revocations {
 		s.revoke(&in.Revocations[i])
 	}
 	for i := range in.Deliveries {
 		f := s.adopt(&in.Deliveries[i], now)
 		bytes += f.size
-		s.enqueue(f)
+		if s.distrusts(f) {
+			f.stage, f.pinned = settling, true
+			s.settler.add(f, driver.Return, 0, nil)
+		} else {
+			s.enqueue(f)
+		}
 	}
 	s.wakeOne()
 	s.keeper.watch()
@@ -159,9 +167,31 @@ func (s *session) reuse(f *flight) {
 	s.spareFlight = f
 }
 
+// distrusts says whether a delivery was perhaps on its way here when an earlier one of
+// its key was lost: that one comes again, and must come first.
+func (s *session) distrusts(f *flight) bool {
+	if len(s.distrusted) == 0 {
+		return false
+	}
+	until, ok := s.distrusted[f.delivery.Key]
+	if ok && until < s.intakes {
+		delete(s.distrusted, f.delivery.Key)
+		ok = false
+	}
+	return ok
+}
+
 // lose takes a flight back. If its handler runs, its context ends, and what it
-// returns is of no account.
+// returns is of no account. What waits behind it on its key goes back too, and so
+// does what the next intake has of it: the lost one comes again, and must come first.
 func (s *session) lose(f *flight, cause error) {
+	if f.lane != nil && f.lost == nil {
+		s.returnBehind(f)
+		if s.distrusted == nil {
+			s.distrusted = map[string]uint64{}
+		}
+		s.distrusted[f.delivery.Key] = s.intakes + 1
+	}
 	switch f.stage {
 	case gone:
 	case running:

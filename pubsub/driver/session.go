@@ -21,7 +21,9 @@ type Session interface {
 	// Receive waits until there are deliveries or revocations, or until ctx ends
 	// or the Session is dead, and puts them into the Intake: revocations in
 	// force before the deliveries beside them. It appends at most what is there
-	// now and does not wait for more. The engine owns the Intake and its slices
+	// now and does not wait for more. When a delivery of a key is lost, what the
+	// driver still has of that key is not given before the lost one came again. The
+	// engine owns the Intake and its slices
 	// and uses them again; the driver keeps neither.
 	//
 	// An error other than the context's means that the Session is dead. All its
