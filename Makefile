@@ -15,8 +15,19 @@ in-modules = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd $$m && $(
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# What tests, examples and benchmarks use of testing/brokers.
+BROKERS := rabbitmq@3.10 rabbitmq@4.3 kafka snssqs
+
 .PHONY: test
-test: workspace standalone lint tidy-check examples ## everything that must pass
+test: ## everything that must pass, with the real brokers that are here
+	go run ./testing/brokers/cmd/brokers run -- $(MAKE) --no-print-directory checks
+
+.PHONY: checks
+checks: workspace standalone lint tidy-check examples
+
+.PHONY: brokers
+brokers: ## fetch the real brokers: Debian or Ubuntu, as root
+	go run ./testing/brokers/cmd/brokers install $(BROKERS)
 
 .PHONY: workspace
 workspace: ## vet and test every module with the race detector, in the workspace
@@ -24,9 +35,9 @@ workspace: ## vet and test every module with the race detector, in the workspace
 	go test -race work
 
 .PHONY: standalone
-standalone: ## the same for each module by itself, as its users get it
+standalone: ## the same for each module by itself, as its users get it, without the long tests
 	$(call in-modules,GOWORK=off go vet ./...)
-	$(call in-modules,GOWORK=off go test -race ./...)
+	$(call in-modules,GOWORK=off go test -race -short ./...)
 
 .PHONY: lint
 lint: $(LINTER)-$(LINTER_VERSION) ## lint every module
@@ -40,6 +51,10 @@ tidy-check: ## go.mod and go.sum of every module are tidy
 examples: ## run the example programs
 	go run ./examples/quickstart
 	go run ./examples/quickstart/brokers -broker 'memory://quickstart?like=sqs-fifo'
+	go run ./examples/shop
+	go run ./examples/trading -every 1ms
+	go run ./examples/social
+	go run ./examples/migration
 
 .PHONY: snippets
 snippets: ## the Go code in the documentation compiles
@@ -60,6 +75,26 @@ fuzz: ## fuzz each target for FUZZTIME
 .PHONY: bench-memory
 bench-memory: ## measure the memory driver beside its peers
 	cd bench && go run ./memory
+
+.PHONY: bench-rabbitmq
+bench-rabbitmq: ## measure the RabbitMQ driver beside the raw client and its peers
+	cd bench && go run ../testing/brokers/cmd/brokers run rabbitmq@4.3 -- go run ./rabbitmq
+
+.PHONY: bench-kafka
+bench-kafka: ## measure the Kafka driver beside raw clients and its peers
+	cd bench && go run ../testing/brokers/cmd/brokers run kafka -- go run ./kafka
+
+.PHONY: bench-snssqs
+bench-snssqs: ## measure the SNS/SQS driver beside the raw client, gocloud and Watermill, requests included
+	cd bench && go run ../testing/brokers/cmd/brokers run snssqs -- go run ./snssqs
+
+.PHONY: bench-gcppubsub
+bench-gcppubsub: ## measure the Google Pub/Sub driver beside Google's client and gocloud, on a server of our own
+	cd bench && go run ./gcppubsub
+
+.PHONY: bench-plots
+bench-plots: ## draw the newest results of the benchmarks: bench/plots
+	cd bench && go run ./plot
 
 .PHONY: bench-engine
 bench-engine: ## measure the engine alone, on one core

@@ -6,6 +6,13 @@
 // their own beneath this folder.
 package codec
 
+import "errors"
+
+// ErrUnavailable is in the chain of an error that is not the payload's or the value's fault, and
+// passes: what a codec needs, such as a schema registry, cannot be reached. pubsub.Typed
+// postpones the message then.
+var ErrUnavailable = errors.New("codec is unavailable")
+
 // Payload is an encoded value.
 type Payload struct {
 	// Body is the message's body.
@@ -22,6 +29,7 @@ type Codec[T any] interface {
 	Encode(v T) (Payload, error)
 	// Decode returns the value of a payload. It may keep the payload's body, which
 	// is its own, but not the headers. On an error the value is of no use; the
-	// same payload will fail again, so a handler treats it as permanent.
+	// same payload will fail again, so a handler treats it as permanent, unless the
+	// error is ErrUnavailable.
 	Decode(p Payload) (T, error)
 }

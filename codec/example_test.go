@@ -33,3 +33,13 @@ func ExampleBytes() {
 	fmt.Printf("%x\n", v)
 	// Output: cafe
 }
+
+func ExampleEncoded() {
+	c := codec.Encoded(codec.Text(), wrapped{token: "mark"}) // compress.Zstd, for example
+	p, _ := c.Encode("good morning")
+	fmt.Printf("%s: %s\n", p.Headers[codec.HeaderContentEncoding], p.Body)
+	fmt.Println(c.Decode(p))
+	// Output:
+	// mark: markgood morning
+	// good morning <nil>
+}

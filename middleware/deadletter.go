@@ -5,27 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // The headers that a dead letter has beside its own.
 const (
 	// HeaderTopic is the topic where the message was.
-	HeaderTopic = "dead-letter-topic"
+	HeaderTopic = driver.HeaderDeadTopic
 	// HeaderGroup is the group that could not handle it; absent on a queue and on a
 	// broadcast.
-	HeaderGroup = "dead-letter-group"
-	// HeaderReason is the handler's error, in at most 1,024 bytes of UTF-8.
-	HeaderReason = "dead-letter-reason"
+	HeaderGroup = driver.HeaderDeadGroup
+	// HeaderReason is the handler's error, in at most 1,000 bytes of UTF-8.
+	HeaderReason = driver.HeaderDeadReason
 	// HeaderTime is when it was given up, as of RFC 3339, in UTC.
-	HeaderTime = "dead-letter-time"
+	HeaderTime = driver.HeaderDeadTime
 	// HeaderAttempts is how many attempts had failed.
-	HeaderAttempts = "dead-letter-attempts"
+	HeaderAttempts = driver.HeaderDeadAttempts
 )
 
 // DeadLetterPolicy is when and how DeadLetter gives a message up. Its zero value is
@@ -37,21 +35,29 @@ type DeadLetterPolicy struct {
 	// Timeout bounds the write of the dead letter, which goes on when the handler's
 	// context ends in a shutdown; default 10 s.
 	Timeout time.Duration
+	// Parking keeps a key together: once a message of a key was dead-lettered, later ones
+	// of the same key follow it, without reaching the handler, until Release. It needs an
+	// ordered topic to be of use, and has a limit: see Parking. Nil: each message is judged
+	// by itself.
+	Parking *Parking
 }
 
-const reasonBytes = 1024
+// errParked is the reason of a dead letter that follows another of its key.
+var errParked = errors.New("an earlier message of its key was dead-lettered")
 
 // DeadLetter publishes a message that failed permanently, or too often, to another
-// topic, and returns nil when that is confirmed: the message is settled at its
-// source after that alone. If it cannot be published, the message is tried again,
-// so that nothing is lost. A handler's write of the dead letter may happen twice,
-// as any delivery may.
+// topic, and returns nil when that is confirmed: only then is the message settled at
+// its source. If it cannot be published, the message is tried again, so that nothing is
+// lost. After a crash in between, the dead letter is published twice. Publish to a topic of
+// kind queue: an event topic loses what no group reads yet.
 //
 // The dead letter has the message's ID, key, body and headers, and the headers of
-// this package. If it was a dead letter before, the new ones take their place.
+// this package; if the message was a dead letter before, they replace the earlier ones.
+// Bytes of the body that the handler changed in place are as it left them. Where the headers
+// make the message too large for the broker, it goes without them.
 //
 // Middleware outside of it sees success. A nil publisher makes a value that opening
-// a subscription refuses.
+// a subscription refuses, as it does the publisher of its own topic.
 func DeadLetter(publisher pubsub.Publisher, policy DeadLetterPolicy) pubsub.DeadLetterMiddleware {
 	if publisher == nil {
 		return pubsub.DeadLetterMiddleware{}
@@ -64,20 +70,31 @@ func DeadLetter(publisher pubsub.Publisher, policy DeadLetterPolicy) pubsub.Dead
 			// The handler may change what it was given.
 			message := d.Message
 			message.Headers = maps.Clone(d.Headers)
-			err := next(ctx, d)
-			if !policy.gives(d, err) || lost(ctx) {
+			err := errParked
+			if !policy.Parking.parked(message.Key) {
+				if err = next(ctx, d); !policy.gives(d, err) {
+					return err
+				}
+			}
+			if lost(ctx) {
 				return err
 			}
-			letter(&message, d, err)
 			sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), policy.Timeout)
 			defer cancel()
-			if failure := publisher.Publish(sending, &message); failure != nil {
-				return &undelivered{reason: err, failure: failure}
+			first, failure := policy.Parking.park(message.Key)
+			if failure == nil {
+				failure = bury(sending, publisher, &message, d, err)
 			}
-			return nil
+			if failure == nil {
+				return nil
+			}
+			if first { // it is tried again as what it is
+				policy.Parking.Release(message.Key)
+			}
+			return &undelivered{reason: err, failure: failure}
 		}
 	}
-	return pubsub.DeadLetterMiddleware{Middleware: middleware, MaxAttempts: policy.MaxAttempts}
+	return pubsub.DeadLetterMiddleware{Middleware: middleware, MaxAttempts: policy.MaxAttempts, Publisher: publisher}
 }
 
 // gives says whether a message is given up.
@@ -98,29 +115,17 @@ func lost(ctx context.Context) bool {
 	return errors.Is(cause, pubsub.ErrLeaseLost) || errors.Is(cause, pubsub.ErrTakenBack)
 }
 
-func letter(m *pubsub.Message, d *pubsub.Delivery, reason error) {
-	m.Delay = 0
-	m.SetHeader(HeaderTopic, d.Topic)
-	delete(m.Headers, HeaderGroup)
-	if d.Group != "" {
-		m.SetHeader(HeaderGroup, d.Group)
+// bury publishes a message as a dead letter; bare, if it would be too large otherwise: it
+// would fail in the same way for ever, and hold up its key.
+func bury(ctx context.Context, publisher pubsub.Publisher, m *pubsub.Message, d *pubsub.Delivery, reason error) error {
+	bare := *m
+	bare.Headers = maps.Clone(m.Headers)
+	(*driver.Message)(m).MarkDead(d.Topic, d.Group, d.Attempt, reason)
+	err := publisher.Publish(ctx, m)
+	if pubsub.CodeOf(err) != pubsub.CodeTooLarge {
+		return err
 	}
-	m.SetHeader(HeaderReason, bounded(strings.TrimPrefix(reason.Error(), "permanent: ")))
-	m.SetHeader(HeaderTime, time.Now().UTC().Format(time.RFC3339))
-	m.SetHeader(HeaderAttempts, strconv.Itoa(d.Attempt))
-}
-
-// bounded makes a text fit for a header on every broker.
-func bounded(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= reasonBytes {
-		return text
-	}
-	cut := reasonBytes
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut]
+	return publisher.Publish(ctx, &bare)
 }
 
 // undelivered is a failure that could not be dead-lettered. It does not unwrap to

@@ -112,3 +112,98 @@ func ExampleDeadLetter() {
 	}))
 	// Output: order-7 from orders because no such customer
 }
+
+func ExampleValidate() {
+	receive(1, func(context.Context, *pubsub.Delivery) error {
+		fmt.Println("handled, for it has an ID")
+		return nil
+	}, middleware.Validate(func(_ context.Context, d *pubsub.Delivery) error {
+		if d.ID == "" {
+			return errors.New("an order needs an ID")
+		}
+		return nil
+	}), pubsub.DropPermanent())
+	// Output: handled, for it has an ID
+}
+
+func ExampleValidatePublish() {
+	ctx := context.Background()
+	client, _ := pubsub.Open(ctx, "memory://validate-publish")
+	defer func() { _ = client.Close(ctx) }()
+	orders, _ := client.Publisher(ctx, "orders", middleware.ValidatePublish(func(_ context.Context, m *pubsub.Message) error {
+		if m.Key == "" {
+			return errors.New("an order needs a customer as its key")
+		}
+		return nil
+	}))
+	fmt.Println(orders.Publish(ctx, &pubsub.Message{}))
+	// Output: publish orders: message is not valid: an order needs a customer as its key
+}
+
+func ExampleCorrelationID() {
+	receive(1, func(ctx context.Context, _ *pubsub.Delivery) error {
+		fmt.Println(middleware.CorrelationIDOf(ctx))
+		return nil
+	}, middleware.CorrelationID(), pubsub.DropPermanent())
+	// Output: order-7
+}
+
+func ExamplePublishCorrelationID() {
+	ctx := context.Background()
+	client, _ := pubsub.Open(ctx, "memory://publish-correlation")
+	orders, _ := client.Publisher(ctx, "orders", middleware.PublishCorrelationID())
+	billing, _ := client.Subscriber(ctx, "orders", pubsub.Group("billing"), pubsub.DropPermanent())
+	_ = orders.Publish(middleware.WithCorrelationID(ctx, "request-1"), &pubsub.Message{})
+
+	serving, stop := context.WithCancel(ctx)
+	_ = client.Serve(serving, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
+		defer stop()
+		fmt.Println(d.Headers[middleware.HeaderCorrelationID])
+		return nil
+	}))
+	// Output: request-1
+}
+
+func ExampleWithCorrelationID() {
+	fmt.Println(middleware.CorrelationIDOf(middleware.WithCorrelationID(context.Background(), "request-1")))
+	// Output: request-1
+}
+
+func ExampleCorrelationIDOf() {
+	fmt.Printf("%q\n", middleware.CorrelationIDOf(context.Background()))
+	// Output: ""
+}
+
+func ExampleDeduplicate() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	client, _ := pubsub.Open(ctx, "memory://deduplicate")
+	orders, _ := client.Publisher(ctx, "orders")
+	store := middleware.NewDeduplicationStore(0)
+	billing, _ := client.Subscriber(ctx, "orders", pubsub.Group("billing"), pubsub.DropPermanent(), pubsub.Concurrency(1),
+		middleware.Deduplicate(store, middleware.DeduplicatePolicy{}))
+	for _, id := range []string{"order-7", "order-7", "order-8"} {
+		_ = orders.Publish(ctx, &pubsub.Message{ID: id})
+	}
+	_ = client.Serve(ctx, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
+		fmt.Println(d.ID)
+		if d.ID == "order-8" {
+			stop()
+		}
+		return nil
+	}))
+	// Output:
+	// order-7
+	// order-8
+}
+
+func ExampleNewDeduplicationStore() {
+	ctx := context.Background()
+	store := middleware.NewDeduplicationStore(1000)
+	first, _ := store.Claim(ctx, "order-7", "a worker", time.Minute)
+	second, _ := store.Claim(ctx, "order-7", "another", time.Minute)
+	_ = store.Mark(ctx, "order-7", time.Hour)
+	third, _ := store.Claim(ctx, "order-7", "another", time.Minute)
+	fmt.Println(first, second, third)
+	// Output: taken busy handled
+}

@@ -8,7 +8,7 @@ import (
 	"github.com/waybill-go/waybill/pubsub"
 )
 
-// Logging logs every verdict: what is done at debug, what is tried again or dropped
+// Logging logs every verdict: what is done or postponed at debug, what is tried again or dropped
 // at warn, what failed permanently at error. It tells topic, group, ID, attempt,
 // duration and error, and never a body, a key or a header. A nil logger is
 // slog.Default.
@@ -43,4 +43,5 @@ var levels = map[pubsub.Verdict]slog.Level{
 	pubsub.VerdictRetry:     slog.LevelWarn,
 	pubsub.VerdictDrop:      slog.LevelWarn,
 	pubsub.VerdictPermanent: slog.LevelError,
+	pubsub.VerdictPostpone:  slog.LevelDebug,
 }

@@ -2,8 +2,10 @@ package pubsub
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -20,9 +22,12 @@ import (
 // Outcomes are noted under the lock (conclude) and told without it (finish), for
 // telling runs users' code.
 type batcher struct {
-	topic *Topic
-	limit Limit
-	batch driver.Batch
+	topic  *Topic
+	limit  Limit
+	batch  driver.Batch
+	window int  // of messages with the driver; zero: no limit
+	keyed  bool // a Send has one key
+	perKey int  // messages of a key that may be out of its line; zero: there are no lines
 
 	calls sync.Pool // of *call
 
@@ -36,42 +41,67 @@ type batcher struct {
 	messages    int // taken and not finished
 	bytes       int
 	waiters     []*waiter
+	entering    []*waiter   // that have got room, and have not joined the queue yet
 	queue       []*outgoing // to be sent
 	back        []*outgoing // came back, to be sent again once nothing is with the driver
 	stale       int         // finished messages that are still in a list
 	inflight    int         // with the driver
 	sending     bool        // the courier has a batch in hand
 	lines       map[string]*line
-	failed      map[string]uint64 // keys whose message failed: those up to this seq fail too
-	last        error             // why the last message came back, while that lasts
-	progress    bool              // something was stored or refused since the last trouble
-	closed      bool              // takes nothing more
-	quit        bool              // sends nothing more
-	drained     chan struct{}     // closed when closed and nothing is left
+	gaps        gaps
+	queueBytes  int           // of queue
+	last        error         // why the last message came back, while that lasts
+	progress    bool          // something was stored or refused since the last trouble
+	closed      bool          // takes nothing more
+	quit        bool          // sends nothing more
+	drained     chan struct{} // closed when closed and nothing is left
+	ended       chan struct{} // closed when close has returned
+	patrol      patrol
+
+	// PublishAsync's outcomes that are noted and not told, and a token whenever that
+	// comes to none.
+	untold  atomic.Int64
+	allTold chan struct{}
 }
 
 // waiter is a publisher that waits for room.
 type waiter struct {
-	size     int
+	*outgoing
 	admitted bool
+	failed   bool // an earlier message of its key did, meanwhile
 	ready    chan struct{}
 }
 
 // The defaults of PublishLimit.
 const (
 	publishLimitMessages = 10_000
+	keyedLimitMessages   = 50_000 // where a Send has one key: its size is what waits of that
 	publishLimitBytes    = 64 << 20
 )
 
 func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	b := &batcher{
-		topic: t, batch: batch, incarnation: opened,
-		limit:   t.config.limit.or(publishLimitMessages, publishLimitBytes),
+		topic: t, batch: batch, window: t.caps.SendWindow, incarnation: opened,
 		wake:    make(chan struct{}, 1),
 		drained: make(chan struct{}),
-		failed:  map[string]uint64{},
+		ended:   make(chan struct{}),
+		allTold: make(chan struct{}, 1),
 	}
-	if t.config.Ordered && t.caps.SendsPerKey > 0 {
+	if b.window > 0 && (batch.Messages == 0 || batch.Messages > b.window) {
+		b.batch.Messages = b.window
+	}
+	messages := publishLimitMessages
+	switch {
+	case !t.config.Ordered:
+	case t.caps.KeyPerSend:
+		messages = keyedLimitMessages
+		b.keyed, b.perKey = true, 1
+		b.batch.Linger = 0 // what comes while a key's Send is under way is company enough
+	default:
+		b.perKey = t.caps.SendsPerKey
+	}
+	b.limit = t.config.limit.or(messages, publishLimitBytes)
+	if b.perKey > 0 {
 		b.lines = map[string]*line{}
 	}
 	return b
@@ -90,15 +120,14 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 		o.own()
 	}
 	b.mu.Lock()
-	if err := b.reserve(ctx, o.size); err != nil {
+	if err := b.reserve(ctx, o); err != nil {
 		b.mu.Unlock()
 		return err
 	}
 	b.seq++
 	o.seq = b.seq
-	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending {
-		o.place = sent
-		b.inflight++
+	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
+		b.depart(o)
 		incarnation := b.incarnation
 		b.mu.Unlock()
 		b.send(ctx, incarnation, o)
@@ -107,8 +136,11 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	o.own()
 	b.enqueue(o)
 	b.start()
+	due := b.due()
 	b.mu.Unlock()
-	b.poke()
+	if due {
+		b.poke()
+	}
 	return nil
 }
 
@@ -130,19 +162,22 @@ func (b *batcher) send(ctx context.Context, incarnation driver.Topic, o *outgoin
 }
 
 // reserve waits for room and takes it. It is called and returns with the lock held.
-func (b *batcher) reserve(ctx context.Context, size int) error {
+func (b *batcher) reserve(ctx context.Context, o *outgoing) error {
 	if b.closed {
 		return ErrClosed
 	}
 	if ctx.Err() != nil {
 		return b.canceled(ctx)
 	}
-	if len(b.waiters) == 0 && b.fits(size) {
+	if o.together != nil && o.together.failed[o.message[0].Key] {
+		return ErrKeyFailed
+	}
+	if len(b.waiters) == 0 && b.fits(o.size) {
 		b.messages++
-		b.bytes += size
+		b.bytes += o.size
 		return nil
 	}
-	w := &waiter{size: size, ready: make(chan struct{})}
+	w := &waiter{outgoing: o, ready: make(chan struct{})}
 	b.waiters = append(b.waiters, w)
 	b.mu.Unlock()
 	select {
@@ -156,10 +191,30 @@ func (b *batcher) reserve(ctx context.Context, size int) error {
 			return b.canceled(ctx)
 		}
 	}
-	if !w.admitted {
+	if i := slices.Index(b.entering, w); i >= 0 {
+		b.entering = slices.Delete(b.entering, i, i+1)
+	}
+	switch {
+	case !w.admitted:
 		return ErrClosed
+	case b.quit: // just now, and nobody would send it
+		b.leave(o.size)
+		return ErrClosed
+	case w.failed:
+		b.leave(o.size)
+		return ErrKeyFailed
 	}
 	return nil
+}
+
+// leave gives the room of a message to the next.
+func (b *batcher) leave(size int) {
+	b.messages--
+	b.bytes -= size
+	b.admit()
+	if b.closed && b.messages == 0 {
+		close(b.drained)
+	}
 }
 
 // fits says whether a message has room. A large one goes alone.
@@ -176,6 +231,9 @@ func (b *batcher) admit() {
 		b.messages++
 		b.bytes += w.size
 		w.admitted = true
+		if b.binds(w.message[0].Key) {
+			b.entering = append(b.entering, w)
+		}
 		close(w.ready)
 	}
 }
@@ -190,15 +248,23 @@ func (b *batcher) canceled(ctx context.Context) error {
 }
 
 // enqueue puts a message behind the others. While there is trouble its context
-// is watched; else it will be sent before that matters.
+// is watched at once; else only when it waits for long.
 func (b *batcher) enqueue(o *outgoing) {
 	o.place = queued
 	if b.lineUp(o) {
-		b.queue = append(b.queue, o)
+		b.line(o)
 	}
 	if len(b.back) > 0 || b.last != nil {
 		b.watch(o)
+	} else {
+		b.walk(o)
 	}
+}
+
+// line puts a message at the end of the queue.
+func (b *batcher) line(o *outgoing) {
+	b.queue = append(b.queue, o)
+	b.queueBytes += o.size
 }
 
 // watch fails a message when its context ends while it waits. A Publish watches
@@ -241,14 +307,39 @@ func (b *batcher) abandon(ctx context.Context, o *outgoing) error {
 	return unconfirmed(context.Cause(ctx))
 }
 
+// lapse ends the waiting of all whose contexts have ended: a Publish through middleware
+// does not know its own.
+func (b *batcher) lapse() {
+	b.mu.Lock()
+	var ended, over []*outgoing
+	for o := range b.waiting() {
+		if o.ctx.Err() != nil {
+			ended = append(ended, o)
+		}
+	}
+	for _, o := range ended {
+		if o.place == queued { // else with an earlier one of its key
+			over = append(over, o)
+			over = append(over, b.fail(o, b.canceled(o.ctx))...)
+		}
+	}
+	b.sweep()
+	b.mu.Unlock()
+	b.poke()
+	b.finish(over...)
+}
+
 // complete is the outcome of a message that went through middleware. It may come
 // after the Publish that waited for it has gone, and more than once from a
 // middleware that is wrong.
-func (b *batcher) complete(o *outgoing, err error) {
+func (b *batcher) complete(o *outgoing, key string, err error) {
 	b.mu.Lock()
 	again := o.place == finished
 	if !again {
 		o.conclude(err)
+		if err != nil && b.binds(key) {
+			o.call.fail(key)
+		}
 	}
 	b.mu.Unlock()
 	if !again {
@@ -264,21 +355,37 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 		return // a driver that tells a fate twice
 	}
 	over, followers := b.settle(o, f, err)
-	waits := len(b.queue) > 0 || len(b.back) > 0
+	due := b.due()
 	b.mu.Unlock()
 	if over {
 		b.finish(o)
 	}
 	b.finish(followers...)
-	if waits {
+	if due {
 		b.poke()
 	}
+}
+
+// due says whether there is something for the courier to do. What came back is older
+// than what is queued: nothing passes it.
+func (b *batcher) due() bool {
+	if len(b.back) > 0 {
+		return b.inflight == 0
+	}
+	return len(b.queue) > 0 && b.room(len(b.queue))
+}
+
+// room says whether n more messages may be with the driver, or so many that sending
+// them is worth a batch: half the window at most.
+func (b *batcher) room(n int) bool {
+	return b.window == 0 || b.window-b.inflight >= min(n, b.batch.Messages, (b.window+1)/2)
 }
 
 // settle acts on a fate: the message is over, with others of its key perhaps, or
 // it is to be sent again.
 func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, followers []*outgoing) {
 	b.inflight--
+	defer b.gaps.arrive(o)
 	switch f {
 	case driver.Stored:
 		b.last, b.progress = nil, true
@@ -300,10 +407,14 @@ func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, foll
 		b.start()
 		return false, nil
 	}
-	if b.inflight == 0 {
-		clear(b.failed)
-	}
 	return true, followers
+}
+
+// depart says that a message is with the driver, until settle.
+func (b *batcher) depart(o *outgoing) {
+	o.place = sent
+	b.inflight++
+	b.gaps.depart(o)
 }
 
 // resends says whether a message that was perhaps not stored is sent again.
@@ -314,7 +425,7 @@ func (b *batcher) resends(o *outgoing, f driver.Fate) bool {
 // bound says whether an earlier message of the same key failed while this one was
 // with the driver.
 func (b *batcher) bound(o *outgoing) bool {
-	return o.message[0].Key != "" && o.seq <= b.failed[o.message[0].Key]
+	return b.gaps.hold(o)
 }
 
 // giveUp is the error of a message that is not sent again.
@@ -331,28 +442,47 @@ func (b *batcher) giveUp(o *outgoing, err error) error {
 	}
 }
 
+// binds says whether a message that fails takes along what comes behind it on its key.
+func (b *batcher) binds(key string) bool {
+	return key != "" && b.topic.config.Ordered && !b.topic.config.continueFailed
+}
+
+// spoil fails the later messages of a key in a Publish of several, of which one was
+// refused before it was submitted.
+func (b *batcher) spoil(c *call, key string) {
+	if !b.binds(key) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.fail(key)
+}
+
 // fail ends a message for good, and those that wait behind it on its key.
 func (b *batcher) fail(o *outgoing, err error) (followers []*outgoing) {
 	if o.doubtful {
 		err = unconfirmed(err)
 	}
-	b.conclude(o, err)
 	key := o.message[0].Key
-	if key == "" || !b.topic.config.Ordered || b.topic.config.continueFailed {
+	if !b.binds(key) {
+		b.conclude(o, err)
 		return nil
 	}
+	if o.together != nil {
+		o.together.fail(key)
+	}
+	for _, list := range [][]*waiter{b.waiters, b.entering} {
+		for _, w := range list {
+			w.failed = w.failed || w.message[0].Key == key
+		}
+	}
+	b.conclude(o, err)
 	if b.inflight > 0 {
-		b.failed[key] = b.seq
+		b.gaps.add(key, gap{o.seq, b.seq})
 	}
-	lists := [][]*outgoing{b.back, b.queue}
-	if l := b.lines[key]; l != nil {
-		lists = append(lists, l.waiting)
-	}
-	for _, list := range lists {
-		for _, f := range list {
-			if f.place == queued && f.seq > o.seq && f.message[0].Key == key {
-				followers = append(followers, f)
-			}
+	for f := range b.waiting() {
+		if f.seq > o.seq && f.message[0].Key == key {
+			followers = append(followers, f)
 		}
 	}
 	for _, f := range followers {
@@ -371,13 +501,11 @@ func (b *batcher) conclude(o *outgoing, err error) {
 		b.stale++
 	}
 	o.conclude(err)
-	b.messages--
-	b.bytes -= o.size
-	b.leaveLine(o)
-	b.admit()
-	if b.closed && b.messages == 0 {
-		close(b.drained)
+	if o.call == nil {
+		b.untold.Add(1)
 	}
+	b.leaveLine(o)
+	b.leave(o.size)
 }
 
 // finish tells outcomes. It is called without the lock.
@@ -386,7 +514,25 @@ func (b *batcher) finish(over ...*outgoing) {
 		if len(b.topic.client.config.hooks.publish) > 0 {
 			b.topic.observe(o)
 		}
+		async := o.call == nil // else its Publish may use o again from here
 		o.finish()
+		if async && b.untold.Add(-1) == 0 {
+			select {
+			case b.allTold <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// awaitTold waits within ctx until the outcomes that are noted have been told.
+func (b *batcher) awaitTold(ctx context.Context) {
+	for b.untold.Load() > 0 {
+		select {
+		case <-b.allTold:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -397,6 +543,10 @@ func (b *batcher) sweep() {
 	}
 	over := func(o *outgoing) bool { return o.place == finished }
 	b.queue = slices.DeleteFunc(b.queue, over)
+	b.queueBytes = 0
+	for _, o := range b.queue {
+		b.queueBytes += o.size
+	}
 	b.back = slices.DeleteFunc(b.back, over)
 	for _, l := range b.lines {
 		l.waiting = slices.DeleteFunc(l.waiting, over)
@@ -405,13 +555,14 @@ func (b *batcher) sweep() {
 }
 
 // close takes nothing more, waits within ctx until all is sent and confirmed,
-// and ends the topic.
+// and ends the topic. A second one waits for the first.
 func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		return nil
+		return await(ctx, b.ended)
 	}
+	defer close(b.ended)
 	b.closed = true
 	for _, w := range b.waiters {
 		close(w.ready)
@@ -428,6 +579,7 @@ func (b *batcher) close(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	b.quit = true
+	b.patrol.stop()
 	over := b.failQueued(driver.Wrap(CodeClosed, "not sent before the publisher was closed", b.last))
 	stop := b.stop
 	b.mu.Unlock()
@@ -440,25 +592,36 @@ func (b *batcher) close(ctx context.Context) error {
 	incarnation := b.incarnation // the courier may have opened another
 	b.mu.Unlock()
 	// What the driver still has gets its fate now: quit makes it the last.
-	return incarnation.Close(ctx)
+	err := incarnation.Close(ctx)
+	b.awaitTold(ctx)
+	return err
+}
+
+// waiting goes through what waits to be sent.
+func (b *batcher) waiting() iter.Seq[*outgoing] {
+	return func(yield func(*outgoing) bool) {
+		each := func(list []*outgoing) bool {
+			for _, o := range list {
+				if o.place == queued && !yield(o) {
+					return false
+				}
+			}
+			return true
+		}
+		if !each(b.back) || !each(b.queue) {
+			return
+		}
+		for _, l := range b.lines {
+			if !each(l.waiting) {
+				return
+			}
+		}
+	}
 }
 
 // failQueued ends everything that waits to be sent.
 func (b *batcher) failQueued(err error) (over []*outgoing) {
-	for _, list := range [][]*outgoing{b.back, b.queue} {
-		for _, o := range list {
-			if o.place == queued {
-				over = append(over, o)
-			}
-		}
-	}
-	for _, l := range b.lines {
-		for _, o := range l.waiting {
-			if o.place == queued {
-				over = append(over, o)
-			}
-		}
-	}
+	over = slices.Collect(b.waiting())
 	for _, o := range over {
 		if o.doubtful {
 			b.conclude(o, unconfirmed(err))
@@ -466,7 +629,7 @@ func (b *batcher) failQueued(err error) (over []*outgoing) {
 			b.conclude(o, err)
 		}
 	}
-	b.queue, b.back, b.stale = nil, nil, 0
+	b.queue, b.back, b.stale, b.queueBytes = nil, nil, 0, 0
 	if b.lines != nil {
 		clear(b.lines)
 	}

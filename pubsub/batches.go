@@ -2,9 +2,9 @@ package pubsub
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -29,11 +29,12 @@ type batch struct {
 	flights []*flight
 	ctx     context.Context //nolint:containedctx // of the handler
 	cancel  context.CancelCauseFunc
-	left    int // not lost
 
-	entered  []int   // those that middleware let through, by index
-	verdicts []error // of the handler, by index
-	errs     []error // of the middleware around each, by index
+	entered  []int             // those that middleware let through, by index
+	contexts []context.Context // of those, from their middleware; nil without any
+	derived  bool              // some are not the engine's own
+	verdicts []error           // of the handler, by index
+	errs     []error           // of the middleware around each, by index; until then errGoexit
 }
 
 // startNext runs one batch to its end; false if none is due.
@@ -51,16 +52,22 @@ func (b *batches) startNext() bool {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit
-			r.mu.Lock()
+			b.finish(run, time.Since(began))
 			r.started--
-			b.finish(run, slices.Repeat([]ruling{r.rule(run.flights[0], errGoexit)}, len(run.flights)))
 			r.wakeOne()
 			r.unlock()
 		}
 	}()
 	run.handle()
 	returned = true
-	took := time.Since(began)
+	b.finish(run, time.Since(began))
+	return true
+}
+
+// finish rules on the deliveries of a batch, and ends it. It is called without the lock
+// and returns with it.
+func (b *batches) finish(run *batch, took time.Duration) {
+	r := b.receiver
 	rulings := make([]ruling, len(run.flights))
 	for i, f := range run.flights {
 		if len(r.hooks.handle) > 0 {
@@ -68,15 +75,7 @@ func (b *batches) startNext() bool {
 		}
 		rulings[i] = r.rule(f, run.errs[i])
 	}
-
 	r.mu.Lock()
-	b.finish(run, rulings)
-	return true
-}
-
-// finish ends a batch as its deliveries were ruled.
-func (b *batches) finish(run *batch, rulings []ruling) {
-	r := b.receiver
 	r.active--
 	b.run = slices.DeleteFunc(b.run, func(other *batch) bool { return other == run })
 	for i, f := range run.flights {
@@ -129,22 +128,22 @@ func (b *batches) fill() *batch {
 			break
 		}
 		r.ready.pop()
-		f.stage = running
+		f.start()
 		bytes += f.size
 		run.flights = append(run.flights, f)
 	}
 	b.since = time.Time{}
-	run.left = len(run.flights)
 	run.ctx, run.cancel = context.WithCancelCause(context.WithValue(r.base, drainKey{}, (<-chan struct{})(r.drain)))
 	b.run = append(b.run, run)
 	return run
 }
 
-// lost is called when a delivery of a running batch was taken back.
+// lost is called when a delivery of a running batch was taken back, or was held for too
+// long. With the last of them the handler's context ends.
 func (b *batches) lost(f *flight, cause error) {
 	for _, run := range b.run {
 		if slices.Contains(run.flights, f) {
-			if run.left--; run.left == 0 {
+			if !slices.ContainsFunc(run.flights, func(f *flight) bool { return f.lost == nil && !f.tooSlow }) {
 				run.cancel(cause)
 			}
 			return
@@ -170,10 +169,14 @@ func (b *batches) stop() {
 func (b *batch) handle() {
 	defer b.cancel(nil)
 	b.verdicts = make([]error, len(b.flights))
-	b.errs = make([]error, len(b.flights))
+	b.errs = slices.Repeat([]error{errGoexit}, len(b.flights))
 	if len(b.receiver.config.middleware) == 0 {
-		for i := range b.flights {
-			b.entered = append(b.entered, i)
+		for i, f := range b.flights {
+			if b.receiver.passesOver(f.delivery) {
+				b.errs[i] = nil
+			} else {
+				b.entered = append(b.entered, i)
+			}
 		}
 		b.call()
 		copy(b.errs, b.verdicts)
@@ -193,12 +196,19 @@ func (b *batch) enter(i int) {
 		return
 	}
 	f, entered := b.flights[i], false
+	if b.receiver.passesOver(f.delivery) {
+		b.errs[i] = nil
+		b.enter(i + 1)
+		return
+	}
 	b.errs[i] = protect(f.delivery, func(ctx context.Context, d *Delivery) error {
 		if entered {
 			return b.alone(ctx, d)
 		}
 		entered = true
 		b.entered = append(b.entered, i)
+		b.contexts = append(b.contexts, ctx)
+		b.derived = b.derived || ctx != context.Context(f.context)
 		b.enter(i + 1)
 		return b.verdicts[i]
 	}, f.context, b.receiver.config.middleware)
@@ -224,6 +234,7 @@ func (b *batch) call() {
 	if len(b.entered) == 0 {
 		return
 	}
+	defer b.follow()()
 	deliveries := make([]*Delivery, len(b.entered))
 	for at, i := range b.entered {
 		deliveries[at] = b.flights[i].delivery
@@ -234,6 +245,28 @@ func (b *batch) call() {
 			b.verdicts[i] = err
 		} else if verdicts != nil {
 			b.verdicts[i] = verdicts[at]
+		}
+	}
+}
+
+// follow has the handler's context end when middleware has ended those of all deliveries.
+func (b *batch) follow() (stop func()) {
+	if !b.derived {
+		return func() {}
+	}
+	var left atomic.Int64
+	left.Store(int64(len(b.contexts)))
+	stops := make([]func() bool, len(b.contexts))
+	for i, ctx := range b.contexts {
+		stops[i] = context.AfterFunc(ctx, func() {
+			if left.Add(-1) == 0 {
+				b.cancel(context.Cause(ctx))
+			}
+		})
+	}
+	return func() {
+		for _, stop := range stops {
+			stop()
 		}
 	}
 }
@@ -252,7 +285,7 @@ func (b *batch) try(ctx context.Context, deliveries []*Delivery) (verdicts []err
 	n := len(deliveries)
 	verdicts = b.handler(ctx, deliveries)
 	if verdicts != nil && len(verdicts) != n {
-		return nil, driver.Errorf(CodeFailed, fmt.Sprintf("batch handler returned %d verdicts for %d deliveries", len(verdicts), n))
+		return nil, driver.Errorf(CodeFailed, "batch handler returned %d verdicts for %d deliveries", len(verdicts), n)
 	}
 	return verdicts, nil
 }

@@ -20,7 +20,8 @@ type Client struct {
 
 	mu     sync.Mutex
 	closed bool
-	open   []closer // publishers and subscriptions, in the order of opening
+	ended  chan struct{} // closed when Close has returned
+	open   []closer      // publishers and subscriptions, in the order of opening
 }
 
 type closer interface {
@@ -46,7 +47,7 @@ func New(ctx context.Context, d driver.Driver, options ...ClientOption) (*Client
 	if d == nil {
 		return nil, fail("open", "", invalid("driver is nil"))
 	}
-	c := &Client{config: clientConfig{logger: slog.Default()}}
+	c := &Client{config: clientConfig{logger: slog.Default()}, ended: make(chan struct{})}
 	for _, o := range options {
 		if o == nil {
 			return nil, fail("open", "", invalid("client option is nil"))
@@ -72,39 +73,69 @@ type Backlog = driver.Backlog
 // queue. Options say what the topic is. It fails with CodeUnsupported where the
 // broker does not tell.
 func (c *Client) Backlog(ctx context.Context, topic, group string, options ...TopicOption) (Backlog, error) {
-	config := subscriberConfig{group: group}
-	config.Topic = topic
-	for _, o := range options {
-		if err := o.applySubscriber(&config); err != nil {
-			return Backlog{}, fail("backlog", topic, err)
-		}
-	}
-	if topic == "" || group == "" && config.Kind == driver.Event {
-		return Backlog{}, fail("backlog", topic, invalid("a topic, and a group unless it is a queue, must be named"))
-	}
-	conn, err := c.connection.get(ctx)
+	config, err := groupConfig(topic, group, options)
 	if err != nil {
 		return Backlog{}, fail("backlog", topic, err)
 	}
+	backlog, err := c.backlog(ctx, config.request())
+	return backlog, fail("backlog", config.target(), err)
+}
+
+func (c *Client) backlog(ctx context.Context, r driver.SubscribeRequest) (Backlog, error) {
+	conn, err := c.connection.get(ctx)
+	if err != nil {
+		return Backlog{}, err
+	}
 	b, ok := conn.(driver.Backlogger)
 	if !ok || !conn.Capabilities().Backlog {
-		return Backlog{}, fail("backlog", topic, unsupported(conn.Capabilities(), "tell a backlog"))
+		return Backlog{}, unsupported(conn.Capabilities(), "tell a backlog")
 	}
-	backlog, err := b.Backlog(ctx, driver.SubscribeRequest{TopicRequest: config.TopicRequest, Group: group})
-	return backlog, fail("backlog", config.target(), err)
+	return b.Backlog(ctx, r)
+}
+
+// Subscriptions lists the subscriptions that are open on the client, in the order of
+// their opening.
+func (c *Client) Subscriptions() []*Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []*Subscription
+	for _, o := range c.open {
+		if s, ok := o.(*Subscription); ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Raw returns the client of the broker's own library, for what the portable API
+// does not tell; each driver's package documents its type. It is the one of the
+// present connection: do not close it, and ask again instead of keeping it, for it
+// dies with the connection. It fails with CodeUnsupported where there is none.
+// A message's own is Delivery.Raw.
+func (c *Client) Raw(ctx context.Context) (any, error) {
+	conn, err := c.connection.get(ctx)
+	if err != nil {
+		return nil, fail("raw", "", err)
+	}
+	r, ok := conn.(driver.Revealer)
+	if !ok {
+		return nil, fail("raw", "", unsupported(conn.Capabilities(), "show a client of its own"))
+	}
+	return r.Client(), nil
 }
 
 // Close closes what was opened on the client, subscriptions first, since their
 // handlers may publish, then publishers, which send what they have taken, then
 // the connection. ctx bounds the waiting: what is not confirmed when it ends
-// fails. A Receive that still runs is ended and drained. A second Close does
-// nothing.
+// fails. A Receive that still runs is ended and drained. A second Close waits within
+// its ctx for the first.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return nil
+		return fail("close", "", await(ctx, c.ended))
 	}
+	defer close(c.ended)
 	c.closed = true
 	open := c.open
 	c.open = nil
@@ -155,7 +186,7 @@ func (c *Client) release(o closer) {
 
 // unsupported says what a broker cannot do.
 func unsupported(c Capabilities, need string) error {
-	return driver.Errorf(CodeUnsupported, c.String()+" cannot "+need)
+	return driver.Errorf(CodeUnsupported, "%s cannot %s", c.String(), need)
 }
 
 // target is how errors and logs name a subscription.

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,6 +12,10 @@ import (
 // grace is how long an error that looks final is waited out once the broker had
 // been reached: a failover answers "not found" and "denied" for a while.
 const grace = time.Minute
+
+// young is what a connection is that does not count as success: an overloaded broker, or
+// something before it, may take connections and drop them.
+const young = time.Second
 
 // connection holds the current driver.Conn and opens the next when it is dead.
 // All of a client's publishers and subscriptions share it, and so one backoff.
@@ -23,8 +28,11 @@ type connection struct {
 	mu       sync.Mutex
 	conn     driver.Conn // perhaps dead
 	caps     driver.Capabilities
+	opened   time.Time // when conn was
+	brief    int       // connections in a row that died young
 	attempts int       // failed dials in a row
-	since    time.Time // of the first of them
+	last     error     // why there is no connection
+	since    time.Time // of the first of those in a row that waiting may not heal
 	closed   chan struct{}
 }
 
@@ -48,25 +56,31 @@ func (c *connection) dial(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	if err != nil {
-		if c.attempts == 0 {
+		c.attempts++
+		c.last = err
+		switch {
+		case CodeOf(err).Heals():
+			c.since = time.Time{}
+		case c.since.IsZero():
 			c.since = time.Now()
 		}
-		c.attempts++
 	} else {
-		c.attempts = 0
-		c.conn, c.caps = conn, conn.Capabilities()
+		c.attempts, c.last, c.since = 0, nil, time.Time{}
+		c.conn, c.caps, c.opened = conn, conn.Capabilities(), time.Now()
 	}
 	info := ConnectInfo{Broker: c.caps.Broker, Attempts: c.attempts, Err: err}
+	first := c.conn == nil
 	c.mu.Unlock()
-	c.observe(info)
+	c.observe(info, !first) // Open returns the first one's error
 	return err
 }
 
-func (c *connection) observe(info ConnectInfo) {
+// observe tells the hooks, and the logs of what nobody else is told.
+func (c *connection) observe(info ConnectInfo, log bool) {
 	for _, h := range c.config.hooks.connect {
 		h.OnConnect(info)
 	}
-	if info.Err != nil {
+	if info.Err != nil && log {
 		c.config.logger.Warn("waybill: broker cannot be reached", "broker", info.Broker, "attempts", info.Attempts, "error", info.Err)
 	}
 }
@@ -102,11 +116,12 @@ func (c *connection) get(ctx context.Context) (driver.Conn, error) {
 		select {
 		case <-c.turn:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, c.canceled(ctx)
 		case <-c.closed:
 			return nil, ErrClosed
 		}
 		err := c.redial(ctx)
+		c.abandon(ctx)
 		c.turn <- struct{}{}
 		if err != nil {
 			return nil, err
@@ -122,12 +137,22 @@ func (c *connection) redial(ctx context.Context) error {
 	c.mu.Lock()
 	dead := c.conn
 	attempts := c.attempts
+	if dead != nil && attempts == 0 {
+		if c.brief++; time.Since(c.opened) > young {
+			c.brief = 0
+		}
+		c.last = dead.Err()
+	}
+	failures := attempts + max(c.brief-1, 0) // once may happen
 	c.mu.Unlock()
 	if dead != nil && attempts == 0 {
-		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: driver.Wrap(CodeUnavailable, "connection lost", dead.Err())})
+		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: driver.Wrap(CodeUnavailable, "connection lost", dead.Err())}, true)
 	}
-	if attempts > 0 {
-		if err := wait(ctx, c.config.backoff.Delay(attempts), c.closed); err != nil {
+	if failures > 0 {
+		if err := wait(ctx, c.config.backoff.Delay(failures), c.closed); err != nil {
+			if ctx.Err() != nil {
+				return c.canceled(ctx)
+			}
 			return err
 		}
 	}
@@ -139,7 +164,7 @@ func (c *connection) redial(ctx context.Context) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return c.canceled(ctx)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,6 +172,33 @@ func (c *connection) redial(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// canceled is the error of whoever waited in vain, with why the broker was not reached.
+func (c *connection) canceled(ctx context.Context) error {
+	c.mu.Lock()
+	last := c.last
+	c.mu.Unlock()
+	if last == nil {
+		return context.Cause(ctx)
+	}
+	return driver.Wrap(CodeCanceled, "broker not reached", errors.Join(context.Cause(ctx), last))
+}
+
+// abandon closes a connection that was made after close had given up waiting for it.
+func (c *connection) abandon(ctx context.Context) {
+	select {
+	case <-c.closed:
+	default:
+		return
+	}
+	c.mu.Lock()
+	conn := c.conn
+	c.conn = nil
+	c.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close(ctx)
+	}
 }
 
 // close ends the connection for good.
@@ -188,5 +240,20 @@ func wait(ctx context.Context, d time.Duration, stop <-chan struct{}) error {
 		return context.Cause(ctx)
 	case <-stop:
 		return ErrClosed
+	}
+}
+
+// await waits until done is closed, or ctx ends.
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

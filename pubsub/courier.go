@@ -1,8 +1,10 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,7 @@ type courier struct {
 	*batcher
 	size    int       // of the next batch; zero: as much as the driver takes
 	rounds  int       // of trouble in a row without any progress
+	returns int       // the most that a message has which came back
 	lingers time.Time // until when a batch waits for company; zero: none does
 	since   time.Time // the first error of reopening that waiting may not heal
 	timer   *time.Timer
@@ -51,8 +54,7 @@ func (c *courier) run(ctx context.Context) {
 			c.rejoin()
 			c.mu.Unlock()
 			c.mend(ctx)
-		case len(c.back) > 0 || len(c.queue) == 0:
-			// What came back is older than what is queued: nothing passes it.
+		case !c.due():
 			c.mu.Unlock()
 			c.await(ctx, 0)
 		default:
@@ -80,6 +82,7 @@ func (c *courier) await(ctx context.Context, d time.Duration) {
 	}
 	select {
 	case <-c.wake:
+		runtime.Gosched() // who was woken with the one that woke this gets into the batch
 	case <-timeout:
 	case <-ctx.Done():
 	}
@@ -103,16 +106,7 @@ func (c *courier) full() bool {
 	if limit > 0 && len(c.queue) >= limit {
 		return true
 	}
-	if c.batch.Bytes == 0 {
-		return false
-	}
-	bytes := 0
-	for _, o := range c.queue {
-		if bytes += o.size; bytes >= c.batch.Bytes {
-			return true
-		}
-	}
-	return false
+	return c.batch.Bytes > 0 && c.queueBytes >= c.batch.Bytes
 }
 
 // most is how many messages the next batch takes; zero: no limit.
@@ -121,6 +115,14 @@ func (c *courier) most() int {
 		return c.size
 	}
 	return c.batch.Messages
+}
+
+// takes is most, less what the window has no room for.
+func (c *courier) takes() int {
+	if c.window > 0 {
+		return min(c.most(), c.window-c.inflight)
+	}
+	return c.most()
 }
 
 // ship sends one batch. It is called with the lock and gives it back.
@@ -149,19 +151,61 @@ func (c *courier) ship(ctx context.Context) {
 func (c *courier) take() (s *shipment, expired []*outgoing) {
 	s = newShipment()
 	s.batcher = c.batcher
-	bytes, limit := 0, c.most()
-	n := 0
-	for _, o := range c.queue {
+	most := c.takes()
+	if c.keyed {
+		most = 1 // who leads its line
+	}
+	n, expired := c.load(s, c.queue, most)
+	for _, o := range c.queue[:n] {
+		c.queueBytes -= o.size
+	}
+	c.queue = cut(c.queue, n)
+	if c.keyed && len(s.items) > 0 {
+		expired = append(expired, c.takeLine(s)...)
+	}
+	for _, o := range s.items {
+		o.company = len(s.items)
+	}
+	s.left.Store(int32(len(s.items)) + 1) //nolint:gosec // a batch
+	return s, expired
+}
+
+// takeLine adds to a message those that wait behind it in its line.
+func (c *courier) takeLine(s *shipment) (expired []*outgoing) {
+	key := s.items[0].message[0].Key
+	l := c.lineOf(key)
+	n, expired := c.load(s, l.waiting, c.takes())
+	l.waiting = cut(l.waiting, n)
+	for _, o := range s.items[1:] {
+		o.slotted = true
+		l.slots++
+	}
+	if key == "" { // what has no key need not wait until these are finished
+		for _, o := range s.items {
+			c.leaveLine(o)
+		}
+	}
+	return expired
+}
+
+// load puts into a shipment what it has room for, and says how far in the list that was.
+// Messages whose contexts have ended are returned.
+func (c *courier) load(s *shipment, list []*outgoing, most int) (n int, expired []*outgoing) {
+	for _, o := range list {
 		if o.place == queued && o.ctx.Err() != nil {
 			expired = append(expired, o)
 			expired = append(expired, c.fail(o, c.canceled(o.ctx))...)
 		}
 		if o.place == queued {
-			if len(s.items) > 0 && (len(s.items) == limit || c.batch.Bytes > 0 && bytes+o.size > c.batch.Bytes) {
+			if o.most > 0 && (s.most == 0 || o.most < s.most) {
+				s.most = o.most
+			}
+			full := len(s.items) == most || s.most > 0 && len(s.items) >= s.most
+			if len(s.items) > 0 && (full || c.batch.Bytes > 0 && s.bytes+o.size > c.batch.Bytes) {
 				break
 			}
-			bytes += o.size
-			o.place = sent
+			s.bytes += o.size
+			c.depart(o)
 			s.items = append(s.items, o)
 			s.messages = append(s.messages, o.message[0])
 		} else {
@@ -169,19 +213,22 @@ func (c *courier) take() (s *shipment, expired []*outgoing) {
 		}
 		n++
 	}
-	c.inflight += len(s.items)
-	s.left.Store(int32(len(s.items)) + 1) //nolint:gosec // a batch
-	taken := c.queue[:n]
+	return n, expired
+}
+
+// cut takes the first n off a list.
+func cut(list []*outgoing, n int) []*outgoing {
+	taken := list[:n]
 	clear(taken)
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = taken[:0]
+	if n == len(list) {
+		return taken[:0]
 	}
-	return s, expired
+	return list[n:]
 }
 
 // rejoin puts what came back in front of the queue, in its old order.
 func (c *courier) rejoin() {
-	slices.SortFunc(c.back, func(a, b *outgoing) int { return int(a.seq) - int(b.seq) }) //nolint:gosec // close together
+	slices.SortFunc(c.back, func(a, b *outgoing) int { return cmp.Compare(a.seq, b.seq) })
 	live := c.back[:0]
 	for _, o := range c.back {
 		if o.place == finished {
@@ -190,18 +237,32 @@ func (c *courier) rejoin() {
 			live = append(live, o)
 		}
 	}
-	// Where one batch failed as a whole, smaller ones find the message at fault.
+	// Where one batch failed as a whole, smaller ones find the message at fault: of all
+	// messages, or of these alone where others were stored meanwhile.
+	c.returns = 0
 	if !c.progress {
 		c.size = max(1, min(len(live), c.mostOr(len(live)))/2)
 		c.rounds++
 	} else {
 		c.rounds = 0
+		for _, o := range live {
+			o.most = max(1, o.company/2)
+			o.returns++
+			c.returns = max(c.returns, o.returns)
+		}
 	}
 	c.progress = false
 	for _, o := range c.queue {
 		c.watch(o)
 	}
-	c.queue = append(slices.Clone(live), c.queue...)
+	if c.keyed {
+		c.lineUpAgain(live)
+	} else {
+		for _, o := range live {
+			c.queueBytes += o.size
+		}
+		c.queue = append(slices.Clone(live), c.queue...)
+	}
 	clear(c.back)
 	c.back = c.back[:0]
 }
@@ -224,9 +285,12 @@ func (c *courier) grow() {
 	}
 }
 
+// divisions are enough to come from the largest batch to a message alone.
+const divisions = 10
+
 // mend waits until sending again makes sense, and opens the topic again where it
 // is dead. The first time after a success there is no reason to wait, unless the
-// message at fault was alone.
+// message at fault was alone, nor while batches are divided to find it.
 func (c *courier) mend(ctx context.Context) {
 	c.mu.Lock()
 	incarnation := c.incarnation
@@ -237,8 +301,11 @@ func (c *courier) mend(ctx context.Context) {
 		dead = true
 	default:
 	}
-	if c.rounds > 1 || c.size == 1 && !dead {
-		_ = wait(ctx, c.topic.client.config.backoff.Delay(c.rounds), nil)
+	switch backoff := c.topic.client.config.backoff; {
+	case c.rounds > 1 || c.size == 1 && !dead:
+		_ = wait(ctx, backoff.Delay(c.rounds), nil)
+	case c.returns > divisions:
+		_ = wait(ctx, backoff.Delay(c.returns-divisions), nil)
 	}
 	if dead {
 		c.reopen(ctx, incarnation)
@@ -303,6 +370,8 @@ type shipment struct {
 	batcher  *batcher
 	messages []driver.Message
 	items    []*outgoing
+	bytes    int          // of its messages
+	most     int          // of messages; zero: no limit but the topic's
 	left     atomic.Int32 // fates to come, and one for Send's return
 	fate     func(int, driver.Fate, error)
 }
@@ -328,6 +397,6 @@ func (s *shipment) arrive() {
 	}
 	clear(s.messages)
 	clear(s.items)
-	s.messages, s.items, s.batcher = s.messages[:0], s.items[:0], nil
+	s.messages, s.items, s.bytes, s.most, s.batcher = s.messages[:0], s.items[:0], 0, 0, nil
 	shipments.Put(s)
 }

@@ -61,7 +61,8 @@ func (r *receiver) advance(l *lane) {
 // or lost.
 func (r *receiver) withdraw(f *flight) {
 	stage, l := f.stage, f.lane
-	f.stage, f.lane, f.pinned = settling, nil, true
+	r.depart(f)
+	f.lane, f.pinned = nil, true
 	if stage == held {
 		r.waiting--
 		if f.timer != nil {
@@ -100,7 +101,12 @@ func (r *receiver) worker() {
 	r.mu.Lock()
 	r.waking--
 	for !r.over {
-		if !r.startNext() {
+		switch {
+		case r.startNext():
+		case r.owes():
+			r.unlock()
+			r.mu.Lock() // and there may be something to start by now
+		default:
 			r.idle++
 			r.work.Wait()
 			r.waking = max(r.waking-1, 0) // or the end woke it
@@ -121,7 +127,7 @@ func (r *receiver) startNext() bool {
 	if f == nil {
 		return false
 	}
-	f.stage = running
+	f.start()
 	r.active++
 	r.wakeOne()
 	r.unlock()
@@ -143,10 +149,14 @@ func (r *receiver) handle(f *flight) (v ruling) {
 	defer func() {
 		if !returned {
 			// runtime.Goexit, from a test's FailNow for example, takes this worker along.
+			if len(r.hooks.handle) > 0 {
+				r.observe(d, errGoexit, time.Since(began))
+			}
+			v := r.rule(f, errGoexit)
 			r.mu.Lock()
 			r.active--
 			r.started--
-			r.finish(f, r.rule(f, errGoexit))
+			r.finish(f, v)
 			r.wakeOne()
 			r.unlock()
 		}
@@ -171,9 +181,20 @@ func (r *receiver) protect(f *flight) (err error) {
 			}
 		}
 	}()
-	err = r.handler(f.context, f.delivery)
+	if !r.passesOver(f.delivery) {
+		err = r.handler(f.context, f.delivery)
+	}
 	panicked = false
 	return err
+}
+
+// passesOver says whether a delivery was brought back for another group.
+func (r *receiver) passesOver(d *Delivery) bool {
+	if len(d.Headers) == 0 || r.config.Kind != driver.Event {
+		return false
+	}
+	group, redriven := d.Headers[HeaderRedrivenFor]
+	return redriven && group != r.config.group
 }
 
 func (r *receiver) observe(d *Delivery, err error, took time.Duration) {
@@ -200,21 +221,24 @@ func (r *receiver) finish(f *flight, v ruling) {
 		if l != nil && f.lost == nil {
 			r.returnBehind(f) // the session is about to lose them all
 		}
-		f.stage, f.lane = settling, nil
+		r.depart(f)
+		f.lane = nil
 		s.forget(f)
 		r.advance(l)
 	case v.verb == driver.Keep:
 		s.hold(f, v)
 	default:
-		f.stage, f.lane = settling, nil
+		r.depart(f)
+		f.lane = nil
 		s.settler.add(f, v.verb, v.delay, v.err)
 		if v.tail {
+			s.doubt(f, l.key)
 			r.returnTail(l)
 		}
 		r.advance(l)
 	}
 	if r.draining {
-		s.returnWaiting()
+		r.returnWaiting()
 		r.quieten()
 	}
 }

@@ -14,24 +14,31 @@ const (
 
 // shutDown drains: it ends intake, gives back what has not started, waits for
 // handlers, flushes settlements and closes the session, which is nil if there is
-// none. It returns ErrDrainTimeout if a handler is left behind.
+// none. It returns ErrDrainTimeout if a handler is left behind. The drain timeout runs
+// from the beginning: a broker may take its time to end intake.
 func (r *receiver) shutDown(s *session) error {
-	ctx, cancel := context.WithTimeout(r.base, r.config.drain+lastGrace+closeTimeout)
-	defer cancel()
+	ctx, cut := context.WithCancel(r.base)
+	defer cut()
+	deadline := time.AfterFunc(r.config.drain, r.hurry)
+	defer deadline.Stop()
 	close(r.drain)
 	r.mu.Lock()
-	r.draining = true
+	r.draining, r.leaving, r.cutIntake = true, s, cut
 	r.quieten()
-	r.mu.Unlock()
+	if r.rushed {
+		r.rush()
+	}
+	r.unlock()
 	if s != nil {
 		s.quiesce(ctx)
 		s.mu.Lock()
-		s.returnWaiting() // not before: it could come right back
+		s.quiesced = true
+		r.returnWaiting()
 		s.unlock()
 	}
-	err := r.awaitHandlers(s)
+	err := r.awaitHandlers()
 	if s != nil {
-		s.close(ctx)
+		s.close(r.base)
 	}
 	return err
 }
@@ -45,40 +52,49 @@ func (r *receiver) quieten() {
 	close(r.quiet)
 }
 
-// awaitHandlers waits until no handler runs. After the drain timeout it ends
-// their contexts, and after a last grace it goes on without those that ignore it.
-func (r *receiver) awaitHandlers(s *session) error {
-	deadline := time.AfterFunc(r.config.drain, r.hurry)
-	defer deadline.Stop()
+// awaitHandlers waits until no handler runs, or those that do ignore that their contexts
+// have ended.
+func (r *receiver) awaitHandlers() error {
 	select {
 	case <-r.quiet:
-		return nil
 	case <-r.hurried:
 	}
 	r.mu.Lock()
-	r.cancelHandlers(s)
-	r.unlock()
-	last := time.NewTimer(lastGrace)
-	defer last.Stop()
-	select {
-	case <-r.quiet:
-		return nil
-	case <-last.C:
-	}
-	r.mu.Lock()
 	left := r.active
+	r.rushed = true // nobody needs to be hurried any more
+	if r.last != nil {
+		r.last.Stop()
+	}
 	r.mu.Unlock()
+	if left == 0 {
+		return nil
+	}
 	r.log.Error("waybill: handlers ignore the end of their contexts and are left behind", "handlers", left)
 	return ErrDrainTimeout
 }
 
-// cancelHandlers ends the contexts of the handlers that run. Those of sessions
-// that died have ended already.
-func (r *receiver) cancelHandlers(s *session) {
-	if s == nil {
+// hurry ends the waiting for handlers: at the end of the drain timeout, or when who
+// closes the subscription waits no longer.
+func (r *receiver) hurry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rushed {
 		return
 	}
-	for f := s.first; f != nil; f = f.next {
+	r.rushed = true
+	if r.draining { // else the drain begins with it
+		r.rush()
+	}
+}
+
+// rush ends the contexts of the handlers that run, and gives them a last grace to return.
+// Those of sessions that died have ended already. It is called with the lock.
+func (r *receiver) rush() {
+	r.last = time.AfterFunc(lastGrace, r.giveUp)
+	if r.leaving == nil {
+		return
+	}
+	for f := r.leaving.first; f != nil; f = f.next {
 		if f.stage == running {
 			f.context.cancel(ErrDrainTimeout)
 		}
@@ -88,12 +104,8 @@ func (r *receiver) cancelHandlers(s *session) {
 	}
 }
 
-// hurry ends the waiting for handlers.
-func (r *receiver) hurry() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.rushed {
-		r.rushed = true
-		close(r.hurried)
-	}
+// giveUp ends the last grace, and a call to end intake that still waits for the broker.
+func (r *receiver) giveUp() {
+	r.cutIntake()
+	close(r.hurried)
 }

@@ -45,7 +45,7 @@ var (
 	ErrUnconfirmed error = driver.Errorf(CodeUnconfirmed, "not confirmed, perhaps stored")
 	// ErrKeyFailed: not sent, because an earlier message with the same key failed
 	// for good and order is promised. Publish again when the earlier one is dealt with.
-	ErrKeyFailed error = driver.Errorf(CodeAborted, "an earlier message with the same key failed")
+	ErrKeyFailed error = driver.Errorf(CodeAborted, "an earlier message with the same key failed: deal with that one, then publish again in order")
 	// ErrLeaseLost is the cause of a handler's context when its message's lease
 	// ended: another member may be handling the message now.
 	ErrLeaseLost = driver.ErrLeaseLost
@@ -54,10 +54,11 @@ var (
 	ErrTakenBack error = driver.Errorf(CodeLost, "delivery taken back by the broker")
 	// ErrHandlerTooSlow is the cause of a handler's context when it ran longer than
 	// MaxHandling, or than the broker lets a delivery be held.
-	ErrHandlerTooSlow error = driver.Errorf(CodeLost, "handler held its message for too long")
+	ErrHandlerTooSlow error = driver.Errorf(CodeLost, "handler held its message for longer than MaxHandling or the broker allows")
 	// ErrDrainTimeout is the cause of a handler's context when it still ran at the
 	// end of the drain timeout, and what Receive returns if it did not stop then.
-	ErrDrainTimeout error = driver.Errorf(CodeCanceled, "drain timeout passed")
+	ErrDrainTimeout error = driver.Errorf(CodeCanceled,
+		"drain timeout passed: a handler did not finish; it should watch its context, or DrainTimeout be longer")
 )
 
 // Error is an error of the library: what was done to what, and why it failed.
@@ -96,7 +97,7 @@ func fail(op, target string, err error) error {
 
 // invalid makes a cause that is the caller's fault.
 func invalid(format string, args ...any) error {
-	return driver.Errorf(CodeInvalid, fmt.Sprintf(format, args...))
+	return driver.Errorf(CodeInvalid, format, args...)
 }
 
 // PublishError is what Publish returns for several messages of which some

@@ -240,3 +240,24 @@ func ExampleTypedPublisher() {
 	fmt.Println(orders.Publish(context.Background(), nil))
 	// Output: publish value 0: typed publisher needs a Publisher and a Codec
 }
+
+func ExamplePostpone() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	client, _ := pubsub.Open(ctx, "memory://example-postpone")
+	orders, _ := client.Publisher(ctx, "orders")
+	billing, _ := client.Subscriber(ctx, "orders", pubsub.Group("billing"), pubsub.MaxAttempts(1), pubsub.DropPermanent())
+	_ = orders.Publish(ctx, &pubsub.Message{Body: []byte("order 7")})
+
+	closed := 2 // the bank, for so many looks
+	_ = client.Serve(ctx, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
+		if closed > 0 {
+			closed--
+			return pubsub.Postpone(time.Millisecond, errors.New("the bank is closed"))
+		}
+		defer stop()
+		fmt.Printf("%s, attempt %d\n", d.Body, d.Attempt)
+		return nil
+	}))
+	// Output: order 7, attempt 1
+}

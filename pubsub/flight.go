@@ -10,21 +10,24 @@ import (
 // A flight is a delivery between its intake and the end of its settlement. The
 // receiver's mutex guards it, but for receipt and session, which are set once.
 type flight struct {
-	delivery *Delivery        // of the present attempt
-	context  *deliveryContext // of the present attempt's handler
-	receipt  driver.Receipt   // drivers read it while it is settled
-	session  *session
-	size     int
-	since    time.Time // of its intake
-	deadline time.Time // of its lease; zero: none
-	stage    stage
-	lost     error       // why it was taken back
-	tooSlow  bool        // held for too long: its lease is not extended any more
-	tail     bool        // its Return belongs to the Retry before it
-	pinned   bool        // a queue or a Keep may refer to it still: it is not used again
-	lane     *lane       // its key's, on an ordered topic
-	recall   *recall     // the revocation that is under way for it
-	timer    *time.Timer // ends its hold
+	delivery  *Delivery        // of the present attempt
+	context   *deliveryContext // of the present attempt's handler
+	receipt   driver.Receipt   // drivers read it while it is settled
+	session   *session
+	size      int
+	since     time.Time // of its intake
+	deadline  time.Time // of its lease; zero: none
+	stage     stage
+	lost      error       // why it was taken back
+	postponed bool        // held, and its attempt does not count
+	late      time.Time   // of its start, where it was held for too long before and has no lease
+	tooSlow   bool        // held for too long: its lease is not extended any more
+	tail      bool        // its Return belongs to the Retry before it
+	pinned    bool        // a queue or a Keep may refer to it still: it is not used again
+	lane      *lane       // its key's, on an ordered topic
+	doubt     *doubt      // about its key, until it is settled
+	recall    *recall     // the revocation that is under way for it
+	timer     *time.Timer // ends its hold
 
 	next, prev *flight // in the session's list of all
 	behind     *flight // in the queue it waits in
@@ -41,12 +44,32 @@ const (
 	gone                  // settled or taken back
 )
 
+// start gives a flight to its handler. One that was held for too long already, and whom no
+// lease takes away, begins anew: else nobody would tell a handler that hangs.
+func (f *flight) start() {
+	f.stage = running
+	if f.tooSlow && f.deadline.IsZero() {
+		f.tooSlow, f.late = false, time.Now()
+	}
+}
+
+// begun is since when its handling counts.
+func (f *flight) begun() time.Time {
+	if f.late.IsZero() {
+		return f.since
+	}
+	return f.late
+}
+
 // again makes a flight ready for its next attempt, with a delivery and a context
 // of its own: the last attempt's handler may have kept its own.
 func (f *flight) again() {
 	d := *f.delivery
 	d.Headers = maps.Clone(d.Headers)
-	d.Attempt++
+	if !f.postponed {
+		d.Attempt++
+	}
+	d.values, d.reached = nil, false
 	f.delivery = &d
 	f.context = &deliveryContext{base: f.context.base, drain: f.context.drain}
 	f.stage = waiting
@@ -95,10 +118,14 @@ func (q *queue) pop() *flight {
 	return f
 }
 
-// leave counts one less.
+// leave counts one less. Those that are left when none waits are let go, for nobody
+// may come to pass over them.
 func (q *queue) leave(f *flight) {
 	q.count--
 	q.bytes -= f.size
+	if q.count == 0 {
+		q.first, q.last = nil, nil
+	}
 }
 
 func (q *queue) shift() {

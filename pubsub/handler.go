@@ -7,12 +7,14 @@ import "context"
 //   - nil: done, the message is settled;
 //   - an error: try again later (RetryBackoff says when);
 //   - RetryAfter(d, err): try again, not before d;
+//   - Postpone(d, err): not tried, try not before d, and count no attempt;
 //   - Permanent(err): no use trying again, dead-letter it now;
 //   - Drop(err): done, but say so in the logs.
 //
 // A panic is an error. The context ends when the delivery is lost (its cause is
-// ErrLeaseLost or ErrTakenBack), or when a shutdown's drain timeout has
-// passed; not when the shutdown begins: Draining tells that.
+// ErrLeaseLost or ErrTakenBack), when it is held for too long (ErrHandlerTooSlow), or
+// when a shutdown's drain timeout has passed; not when the shutdown begins: Draining
+// tells that.
 //
 // Handlers run concurrently, up to the subscription's Concurrency.
 type Handler func(ctx context.Context, d *Delivery) error
@@ -30,6 +32,9 @@ type DeadLetterMiddleware struct {
 	// MaxAttempts is after how many attempts it takes a message; zero: only what
 	// failed permanently. Opening fails where the broker cannot count attempts.
 	MaxAttempts int
+	// Publisher is where the messages go; may be nil. Opening fails where it is the topic
+	// of the subscription itself, to which they would come back for ever.
+	Publisher Publisher
 }
 
 // A BatchHandler handles several deliveries at once. It returns a verdict for
@@ -38,7 +43,9 @@ type DeadLetterMiddleware struct {
 //
 // The slice is used again after the handler returned, the deliveries are not. On
 // an ordered topic, no two deliveries of a batch have the same key. The
-// context ends when all deliveries were lost, or the drain timeout has passed.
+// context ends when all deliveries were lost or held for too long, when middleware has
+// ended the contexts of all, or when the drain timeout has passed. What middleware put
+// into their contexts it does not have.
 type BatchHandler func(ctx context.Context, batch []*Delivery) []error
 
 // A PublishFunc sends a message and calls done once with the outcome, from any

@@ -6,17 +6,24 @@ import (
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
-// hold keeps a failed message here until it is due. Its lane waits behind it. While
-// the subscription drains there is no time for that: it goes back to the broker.
+// hold keeps a message that failed, or was postponed, here until it is due. Its lane
+// waits behind it. While the subscription drains there is no time for that: it goes
+// back to the broker.
 func (s *session) hold(f *flight, v ruling) {
 	if s.draining && f.lane == nil {
-		f.stage = settling
-		s.settler.add(f, driver.Retry, min(v.delay, s.caps.RetryDelay), v.err)
+		s.depart(f)
+		if v.postponed {
+			s.settler.add(f, driver.Return, 0, nil)
+		} else {
+			s.settler.add(f, driver.Retry, min(v.delay, s.longestRetry(f)), v.err)
+		}
 		return
 	}
-	f.stage, f.pinned = held, true
+	f.stage, f.pinned, f.postponed = held, true, v.postponed
 	s.waiting++
-	s.settler.add(f, driver.Keep, 0, v.err)
+	if !v.postponed { // else the broker has nothing to count
+		s.settler.add(f, driver.Keep, 0, v.err)
+	}
 	if !s.draining { // else finish returns it with its lane
 		f.timer = time.AfterFunc(v.delay, func() { s.resume(f) })
 	}
@@ -37,16 +44,18 @@ func (s *session) resume(f *flight) {
 // returnTail gives the rest of a key back, behind the Retry of its head.
 func (r *receiver) returnTail(l *lane) {
 	for f := l.behind.pop(); f != nil; f = l.behind.pop() {
-		f.stage, f.lane, f.tail = settling, nil, true
+		r.depart(f)
+		f.lane, f.tail = nil, true
+		f.session.doubt(f, l.key)
 		f.session.settler.add(f, driver.Return, 0, nil)
 	}
 }
 
 // returnBehind gives back what waits behind a flight on its key.
 func (r *receiver) returnBehind(f *flight) {
-	behind := f.behind
-	if f.lane.head == f {
-		behind = f.lane.behind.first
+	l, behind := f.lane, f.behind
+	if l.head == f {
+		behind = l.behind.first
 	}
 	for ; behind != nil; behind = behind.behind {
 		if behind.stage != waiting {
@@ -54,16 +63,19 @@ func (r *receiver) returnBehind(f *flight) {
 		}
 		r.withdraw(behind)
 		if s := behind.session; !s.closed { // else it is lost itself, in a moment
+			s.doubt(behind, l.key)
 			s.settler.add(behind, driver.Return, 0, nil)
 		}
 	}
 }
 
 // returnWaiting gives everything back that has not started, in the order in which
-// it came. What waits behind a running message of its key waits for that one's
-// verdict, so that it does not come back before it.
-func (s *session) returnWaiting() {
-	if s.closed {
+// it came, once intake has ended: it could come right back before. What waits behind a
+// running message of its key waits for that one's verdict, so that it does not come back
+// before it.
+func (r *receiver) returnWaiting() {
+	s := r.leaving
+	if s == nil || s.closed || !s.quiesced {
 		return
 	}
 	for f := s.first; f != nil; {
@@ -79,11 +91,15 @@ func (s *session) returnWaiting() {
 // stalls says whether nothing can go on before a held message is due, once an
 // occasion. It is called with the lock.
 func (r *receiver) stalls() bool {
-	if r.stalled || r.waiting == 0 || r.active > 0 || r.ready.count > 0 || r.draining || !r.full() {
+	if !r.stalling() {
 		return false
 	}
 	r.stalled = true
 	return true
+}
+
+func (r *receiver) stalling() bool {
+	return !r.stalled && r.waiting > 0 && r.active == 0 && r.ready.count == 0 && r.departing == 0 && !r.draining && r.full()
 }
 
 // tellStall is called without the lock.

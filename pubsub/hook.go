@@ -36,7 +36,9 @@ type ConnectHook interface{ OnConnect(ConnectInfo) }
 // PublishInfo is the outcome of one message.
 type PublishInfo struct {
 	Topic string
-	Key   string
+	// Kind is the topic's.
+	Kind driver.Kind
+	Key  string
 	// Bytes is the message's Size.
 	Bytes int
 	// Took is the time from Publish to the outcome.
@@ -64,12 +66,15 @@ type HandleInfo struct {
 
 // SettleInfo is one settlement.
 type SettleInfo struct {
-	// Delivery is what was settled. The hook must not change or keep it.
+	// Delivery is what was settled, as of the attempt that it is about. The hook must
+	// not change or keep it.
 	Delivery *Delivery
 	// Verb and Outcome are what was asked of the broker and what it did.
 	Verb    driver.Verb
 	Outcome driver.Outcome
 	Err     error
+	// Took is how long the driver's call took, which may have settled others too.
+	Took time.Duration
 }
 
 // LeaseInfo is one round of extensions.

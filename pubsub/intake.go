@@ -18,12 +18,15 @@ type session struct {
 
 	// The receiver's mutex guards these.
 	first, last *flight // all that is in flight, in the order of intake
+	quiesced    bool    // intake has ended
 	closed      bool    // nothing is settled any more
 	intakes     uint64
-	distrusted  map[string]uint64 // keys that lost a message: up to which intake more of them goes back
+	distrusted  map[string]*doubt // keys that lost a message, or are going back to the broker
 	recalls     []*recall
+	gate        gate
 	keeper      keeper
 	settler     settler
+	committer   *committer // nil unless settlements are committed
 }
 
 func (r *receiver) newSession(incarnation driver.Session) *session {
@@ -31,6 +34,7 @@ func (r *receiver) newSession(incarnation driver.Session) *session {
 	s.ctx, s.stop = context.WithCancel(r.base)
 	s.keeper.init(s)
 	s.settler.init(s)
+	s.committer = newCommitter(s)
 	go s.settler.run()
 	incarnation.Credit(r.config.limit.Messages, r.config.limit.Bytes)
 	return s
@@ -39,10 +43,28 @@ func (r *receiver) newSession(incarnation driver.Session) *session {
 // intake takes in what the session gives until ctx ends or the session dies.
 func (s *session) intake(ctx context.Context) error {
 	var in driver.Intake
+	interruptions := 0 // in a row
+	defer s.gate.end()
 	for {
-		err := s.incarnation.Receive(ctx, &in)
-		s.take(&in)
+		receiving, err := s.gate.enter(ctx)
 		if err != nil {
+			return err
+		}
+		err = s.incarnation.Receive(receiving, &in)
+		s.take(&in)
+		s.gate.leave()
+		var interrupted *driver.Interrupted
+		switch {
+		case err == nil:
+			interruptions = 0
+		case receiving.Err() != nil && ctx.Err() == nil && (errors.Is(err, errGate) || errors.Is(err, context.Canceled)):
+		case errors.As(err, &interrupted) && ctx.Err() == nil:
+			interruptions++
+			s.log.Warn("waybill: intake is interrupted, trying again", "times", interruptions, "error", err)
+			if err := wait(ctx, s.client.config.backoff.Delay(interruptions), nil); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
 	}
@@ -65,12 +87,15 @@ func (s *session) take(in *driver.Intake) {
 		f := s.adopt(&in.Deliveries[i], now)
 		bytes += f.size
 		if s.distrusts(f) {
-			f.stage, f.pinned = settling, true
+			s.depart(f)
+			f.pinned = true
+			s.doubt(f, f.delivery.Key)
 			s.settler.add(f, driver.Return, 0, nil)
 		} else {
 			s.enqueue(f)
 		}
 	}
+	s.trust()
 	s.wakeOne()
 	s.keeper.watch()
 	s.unlock()
@@ -128,10 +153,19 @@ func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
 	return f
 }
 
+// depart says that a flight's settlement is on its way.
+func (r *receiver) depart(f *flight) {
+	f.stage = settling
+	r.departing++
+}
+
 // forget ends a flight that left its queue: it was settled or taken back.
 func (s *session) forget(f *flight) {
 	if f.stage == gone {
 		return
+	}
+	if f.stage == settling {
+		s.departing--
 	}
 	f.stage = gone
 	if f.prev != nil {
@@ -152,6 +186,10 @@ func (s *session) forget(f *flight) {
 	if f.recall != nil {
 		f.recall.less()
 	}
+	if d := f.doubt; d != nil {
+		f.doubt = nil
+		d.pending--
+	}
 }
 
 // reuse keeps a flight that has ended for another one. It is called where nothing
@@ -162,23 +200,57 @@ func (s *session) reuse(f *flight) {
 	}
 	// What adopt sets anew is left as it is, but for what would be kept alive.
 	f.delivery, f.context, f.receipt.Token, f.receipt.Raw = nil, nil, nil, nil
-	f.tooSlow, f.tail = false, false
+	f.tooSlow, f.tail, f.late = false, false, time.Time{}
 	f.behind = s.spareFlight
 	s.spareFlight = f
 }
 
+// A doubt is about one key: what comes of it goes back, for an earlier message of it
+// is still on its way to the broker, or comes again and must come first.
+type doubt struct {
+	pending int    // settlements of the key that must be done before
+	until   uint64 // the last intake that may hold what was given before a loss
+}
+
+// doubts returns the doubt of a key.
+func (s *session) doubts(key string) *doubt {
+	d := s.distrusted[key]
+	if d == nil {
+		if s.distrusted == nil {
+			s.distrusted = map[string]*doubt{}
+		}
+		d = &doubt{}
+		s.distrusted[key] = d
+	}
+	return d
+}
+
+// doubt has a key's later messages go back until this one has. The key is not taken from
+// the delivery, which is the handler's.
+func (s *session) doubt(f *flight, key string) {
+	if f.doubt == nil {
+		f.doubt = s.doubts(key)
+		f.doubt.pending++
+	}
+}
+
 // distrusts says whether a delivery was perhaps on its way here when an earlier one of
-// its key was lost: that one comes again, and must come first.
+// its key was lost, or went back: that one comes again, and must come first.
 func (s *session) distrusts(f *flight) bool {
 	if len(s.distrusted) == 0 {
 		return false
 	}
-	until, ok := s.distrusted[f.delivery.Key]
-	if ok && until < s.intakes {
-		delete(s.distrusted, f.delivery.Key)
-		ok = false
+	d := s.distrusted[f.delivery.Key]
+	return d != nil && (d.pending > 0 || s.intakes <= d.until)
+}
+
+// trust forgets the doubts that the next intake need not know of.
+func (s *session) trust() {
+	for key, d := range s.distrusted {
+		if d.pending == 0 && d.until <= s.intakes {
+			delete(s.distrusted, key)
+		}
 	}
-	return ok
 }
 
 // lose takes a flight back. If its handler runs, its context ends, and what it
@@ -186,11 +258,9 @@ func (s *session) distrusts(f *flight) bool {
 // does what the next intake has of it: the lost one comes again, and must come first.
 func (s *session) lose(f *flight, cause error) {
 	if f.lane != nil && f.lost == nil {
+		d := s.doubts(f.lane.key)
+		d.until = s.intakes + 1
 		s.returnBehind(f)
-		if s.distrusted == nil {
-			s.distrusted = map[string]uint64{}
-		}
-		s.distrusted[f.delivery.Key] = s.intakes + 1
 	}
 	switch f.stage {
 	case gone:
@@ -238,6 +308,7 @@ func (s *session) halt() {
 	s.mu.Unlock()
 	s.stop()
 	<-s.settler.done
+	s.committer.halt()
 	s.keeper.halt()
 }
 
@@ -249,7 +320,12 @@ func (s *session) quiesce(ctx context.Context) {
 		err = s.incarnation.Receive(ctx, &in)
 		s.take(&in)
 	}
-	if !errors.Is(err, driver.ErrQuiesced) {
+	switch {
+	case errors.Is(err, driver.ErrQuiesced):
+	case ctx.Err() != nil:
+		// What it still holds goes back when it is closed.
+		s.log.Warn("waybill: subscription drains, and the broker did not end intake in time", "error", err)
+	default:
 		s.log.Warn("waybill: subscription lost while it drained", "error", err)
 		s.die(err)
 	}
@@ -260,6 +336,7 @@ func (s *session) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	s.settler.flush(ctx)
+	s.committer.flush(ctx)
 	s.halt()
 	s.mu.Lock()
 	s.dropRecalls()

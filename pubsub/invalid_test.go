@@ -42,6 +42,10 @@ func TestBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	undelayed, err := memoryClient(memory.LikeKafka).Publisher(ctx, "topic")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ordered, err := c.Publisher(ctx, "ordered", pubsub.Ordered())
 	if err != nil {
 		t.Fatal(err)
@@ -101,15 +105,23 @@ func TestBadInput(t *testing.T) {
 		"strange setting":        {publisher(pubsub.Settings(7)), pubsub.CodeInvalid, "type int"},
 		"strange topology":       {publisher(pubsub.Topology(9)), pubsub.CodeInvalid, "topology 9"},
 
-		"empty topic to read":       {func() error { _, err := c.Subscriber(ctx, "", drop); return err }, pubsub.CodeInvalid, "topic is empty"},
-		"poison unsaid":             {subscriber(g), pubsub.CodeInvalid, "say what becomes of messages"},
-		"poison said twice":         {subscriber(g, drop, pubsub.NativeDeadLetter("d", 0)), pubsub.CodeInvalid, "NativeDeadLetter and DropPermanent: only one"},
-		"empty group":               {subscriber(pubsub.Group(""), drop), pubsub.CodeInvalid, "group name is empty"},
-		"queue with a group":        {subscriber(g, pubsub.Queue(), drop), pubsub.CodeInvalid, "a queue has no groups"},
-		"no concurrency":            {subscriber(g, drop, pubsub.Concurrency(0)), pubsub.CodeInvalid, "at least 1"},
-		"no attempts":               {subscriber(g, drop, pubsub.MaxAttempts(0)), pubsub.CodeInvalid, "at least 1"},
-		"no drain":                  {subscriber(g, drop, pubsub.DrainTimeout(0)), pubsub.CodeInvalid, "positive"},
-		"dead letter into itself":   {subscriber(g, pubsub.NativeDeadLetter("s", 0)), pubsub.CodeInvalid, "into itself"},
+		"empty topic to read":     {func() error { _, err := c.Subscriber(ctx, "", drop); return err }, pubsub.CodeInvalid, "topic is empty"},
+		"poison unsaid":           {subscriber(g), pubsub.CodeInvalid, "say what becomes of messages"},
+		"poison said twice":       {subscriber(g, drop, pubsub.NativeDeadLetter("d", 0)), pubsub.CodeInvalid, "NativeDeadLetter and DropPermanent: only one"},
+		"empty group":             {subscriber(pubsub.Group(""), drop), pubsub.CodeInvalid, "group name is empty"},
+		"queue with a group":      {subscriber(g, pubsub.Queue(), drop), pubsub.CodeInvalid, "a queue has no groups"},
+		"no concurrency":          {subscriber(g, drop, pubsub.Concurrency(0)), pubsub.CodeInvalid, "at least 1"},
+		"no attempts":             {subscriber(g, drop, pubsub.MaxAttempts(0)), pubsub.CodeInvalid, "at least 1"},
+		"no drain":                {subscriber(g, drop, pubsub.DrainTimeout(0)), pubsub.CodeInvalid, "positive"},
+		"dead letter into itself": {subscriber(g, pubsub.NativeDeadLetter("s", 0)), pubsub.CodeInvalid, "into itself"},
+		"middleware into itself": {func() error {
+			own, err := c.Publisher(ctx, "s")
+			if err != nil {
+				return err
+			}
+			through := func(next pubsub.Handler) pubsub.Handler { return next }
+			return subscriber(g, pubsub.DeadLetterMiddleware{Middleware: through, Publisher: own})()
+		}, pubsub.CodeInvalid, "into itself"},
 		"native limit comes first":  {subscriber(g, pubsub.NativeDeadLetter("d", 3), pubsub.MaxAttempts(5)), pubsub.CodeInvalid, "comes before"},
 		"nil middleware":            {subscriber(g, drop, pubsub.Middleware(nil)), pubsub.CodeInvalid, "middleware is nil"},
 		"nil dead letter":           {subscriber(g, pubsub.DeadLetterMiddleware{}), pubsub.CodeInvalid, "dead-letter middleware is nil"},
@@ -131,6 +143,7 @@ func TestBadInput(t *testing.T) {
 		"large header":            {publish(limited, headers("h", strings.Repeat("x", 30))), pubsub.CodeTooLarge, `header "h" has 31 bytes`},
 		"many headers":            {publish(limited, &pubsub.Message{Headers: map[string]string{"a": "", "b": "", "c": ""}}), pubsub.CodeTooLarge, "3 headers"},
 		"long key":                {publish(limited, &pubsub.Message{Key: strings.Repeat("k", 11)}), pubsub.CodeTooLarge, "key has 11 bytes"},
+		"no delay":                {publish(undelayed, &pubsub.Message{Delay: time.Hour}), pubsub.CodeUnsupported, "cannot delay messages; leave Delay out"},
 		"long delay":              {publish(limited, &pubsub.Message{Delay: time.Hour}), pubsub.CodeUnsupported, "its longest delay is 1m0s"},
 		"negative delay":          {publish(topic, &pubsub.Message{Delay: -1}), pubsub.CodeInvalid, "negative"},
 		"delay of an ordered key": {publish(ordered, &pubsub.Message{Key: "k", Delay: 1}), pubsub.CodeInvalid, "leave out Key or Delay"},

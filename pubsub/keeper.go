@@ -23,7 +23,11 @@ type keeper struct {
 	busy   chan struct{} // closed when the round that runs has ended
 
 	rounding bool // a round has flights in hand
+	failed   bool // the last extension left leases as they were
 }
+
+// hastier is how much sooner than usual a round can be.
+const hastier = 10
 
 func (k *keeper) init(s *session) {
 	k.session, k.longest = s, s.longestHandling()
@@ -42,11 +46,31 @@ func (k *keeper) watch() {
 		return
 	}
 	k.armed = true
+	d := k.next()
 	if k.timer == nil {
-		k.timer = time.AfterFunc(k.interval, k.round)
+		k.timer = time.AfterFunc(d, k.round)
 	} else {
-		k.timer.Reset(k.interval)
+		k.timer.Reset(d)
 	}
+}
+
+// next is how long until the next round: an interval, less after an extension that
+// failed, and less where a delivery will have been here for too long before.
+func (k *keeper) next() time.Duration {
+	d := k.interval
+	if k.failed {
+		d /= hastier
+	}
+	for f := k.session.first; f != nil; f = f.next {
+		if f.tooSlow || f.stage == settling {
+			continue
+		}
+		d = min(d, max(time.Until(f.begun().Add(k.longest)), 0))
+		if f.late.IsZero() { // the oldest is first
+			break
+		}
+	}
+	return d
 }
 
 // halt ends the timer and waits for a round that runs. The session's context has
@@ -82,6 +106,7 @@ func (k *keeper) round() {
 	if len(due) > 0 {
 		granted := k.extend(due)
 		s.mu.Lock()
+		k.failed = false
 		for i, f := range due {
 			switch {
 			case f.stage == gone:
@@ -91,6 +116,8 @@ func (k *keeper) round() {
 			case granted[i].Deadline.After(f.deadline):
 				f.deadline = granted[i].Deadline
 				extended++
+			default:
+				k.failed = true
 			}
 		}
 		s.unlock()
@@ -118,7 +145,7 @@ func (k *keeper) due(now time.Time) (due []*flight, lost int) {
 			// Nobody may have said so, but it is with somebody else by now.
 			s.lose(f, ErrLeaseLost)
 			lost++
-		case now.Sub(f.since) >= k.longest:
+		case now.Sub(f.begun()) >= k.longest:
 			k.tooSlow(f)
 		case !f.deadline.IsZero() && f.deadline.Sub(now) < 2*k.lease/3:
 			due = append(due, f)
@@ -134,8 +161,15 @@ func (k *keeper) tooSlow(f *flight) {
 	switch {
 	case f.stage == running:
 		if !f.tooSlow {
-			s.log.Error("waybill: handler holds its message for too long", "id", f.delivery.ID, "attempt", f.delivery.Attempt, "limit", k.longest)
+			id, attempt := f.delivery.ID, f.delivery.Attempt
+			s.later = append(s.later, func() {
+				s.log.Error("waybill: handler holds its message for too long", "id", id, "attempt", attempt, "limit", k.longest)
+			})
 			f.context.cancel(ErrHandlerTooSlow)
+			f.tooSlow = true
+			if s.batches != nil {
+				s.batches.lost(f, ErrHandlerTooSlow)
+			}
 		}
 	case f.stage == waiting && f.lane == nil:
 		s.withdraw(f)

@@ -34,6 +34,8 @@ func check(m *Message, caps *driver.Capabilities, ordered bool) error {
 		return nil
 	case m.Delay < 0:
 		return invalid("delay %v is negative", m.Delay)
+	case caps.PublishDelay == 0:
+		return unsupported(*caps, "delay messages; leave Delay out, or choose another broker")
 	case m.Delay > caps.PublishDelay:
 		return unsupported(*caps, fmt.Sprintf("delay a message by %v; its longest delay is %v", m.Delay, caps.PublishDelay))
 	case ordered && m.Key != "":
@@ -59,5 +61,5 @@ func checkHeader(name, value string, caps *driver.Capabilities) error {
 }
 
 func tooLarge(format string, args ...any) error {
-	return driver.Errorf(CodeTooLarge, fmt.Sprintf(format, args...))
+	return driver.Errorf(CodeTooLarge, format, args...)
 }

@@ -12,8 +12,9 @@ import (
 // A publisher reads a message and never writes to it. It is the caller's again,
 // with its body and headers, as soon as Publish or PublishAsync has returned.
 type Message struct {
-	// ID is the publisher's name for the message; may be empty. It is carried as it
-	// is, and a broker that drops duplicates knows them by it.
+	// ID is the publisher's name for the message; may be empty, and none is made up. It
+	// is carried as it is. middleware.Deduplicate, and a broker that drops duplicates,
+	// recognise them by it.
 	ID string
 	// Key is the ordering key. On an ordered topic, messages with the same key that
 	// is not empty are handled one at a time, in publish order.
@@ -31,6 +32,10 @@ type Message struct {
 
 // ReservedHeaderPrefix begins the names of headers that are the library's own.
 const ReservedHeaderPrefix = "waybill-"
+
+// HeaderRedrivenFor is the header of a dead letter that was brought back for one group of its
+// topic: subscriptions of other groups, and broadcasts, settle it without a handler.
+const HeaderRedrivenFor = "dead-letter-redriven-for"
 
 // HeaderContentType is the header for a body's media type.
 const HeaderContentType = "content-type"
@@ -73,10 +78,17 @@ type Delivery struct {
 	// has one; the zero time if nobody says.
 	PublishTime time.Time
 
-	raw any
+	raw     any
+	values  *value
+	reached bool // went through the dead-letter middleware, towards the handler
 }
 
 // Raw returns the message of the broker's own client, for what the portable
 // fields do not tell; nil where there is none. Each driver's package
-// documents its type.
-func (d *Delivery) Raw() any { return d.raw }
+// documents its type, and whether it is there when the handler has returned.
+func (d *Delivery) Raw() any {
+	if m, ok := d.raw.(driver.RawMaker); ok {
+		return m.MakeRaw()
+	}
+	return d.raw
+}

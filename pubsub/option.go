@@ -59,8 +59,9 @@ func (m DeadLetterMiddleware) applySubscriber(c *subscriberConfig) error {
 	if m.MaxAttempts < 0 {
 		return invalid("dead-letter middleware: MaxAttempts %d is negative", m.MaxAttempts)
 	}
-	c.middleware = append(c.middleware, m.Middleware, c.lastAttempt)
+	c.middleware = append(c.middleware, noteDeadLetter, m.Middleware, c.lastAttempt)
 	c.poison |= poisonMiddleware
+	c.letters = append(c.letters, m.Publisher)
 	c.countedAttempts = max(c.countedAttempts, m.MaxAttempts)
 	return nil
 }
@@ -69,8 +70,20 @@ func (m PublishMiddleware) applyPublisher(c *publisherConfig) error {
 	if m == nil {
 		return invalid("publish middleware is nil")
 	}
-	c.middleware = append(c.middleware, m)
+	c.middleware = append(c.middleware, func(*Topic) PublishMiddleware { return m })
 	return nil
+}
+
+// PublishMiddlewareFor adds publish middleware that is made for each topic when it is
+// opened, for one that must know which topic it is on. A nil one is left out.
+func PublishMiddlewareFor(make func(t *Topic) PublishMiddleware) PublisherOption {
+	return publisherOption(func(c *publisherConfig) error {
+		if make == nil {
+			return invalid("publish middleware is nil")
+		}
+		c.middleware = append(c.middleware, make)
+		return nil
+	})
 }
 
 // topicConfig is what both roles say of a topic.
@@ -86,7 +99,7 @@ type clientConfig struct {
 
 type publisherConfig struct {
 	topicConfig
-	middleware     []PublishMiddleware
+	middleware     []func(*Topic) PublishMiddleware
 	batch          Batch
 	limit          Limit
 	continueFailed bool
@@ -115,6 +128,7 @@ type subscriberConfig struct {
 	maxAttempts     int
 	countedAttempts int // by a middleware
 	poison          poison
+	letters         []Publisher // to which middleware dead-letters
 	deadLetter      driver.DeadLetter
 	batch           Batch
 }
@@ -202,7 +216,8 @@ func ReconnectBackoff(b Backoff) ClientOption {
 	})
 }
 
-// PublisherDefaults gives options to every publisher of a client, before its own.
+// PublisherDefaults gives options to every publisher of a client. A publisher's own
+// options come after them, and win where both say something.
 func PublisherDefaults(options ...PublisherOption) ClientOption {
 	return clientOption(func(c *clientConfig) error {
 		for _, o := range options {
@@ -215,7 +230,10 @@ func PublisherDefaults(options ...PublisherOption) ClientOption {
 	})
 }
 
-// SubscriberDefaults gives options to every subscriber of a client, before its own.
+// SubscriberDefaults gives options to every subscription of a client. A subscription's
+// own options come after them, and win where both say something; middleware adds up, and
+// that of the defaults is outermost. What becomes of messages that fail permanently may be
+// said in one of the two places only.
 func SubscriberDefaults(options ...SubscriberOption) ClientOption {
 	return clientOption(func(c *clientConfig) error {
 		for _, o := range options {
@@ -256,7 +274,8 @@ const (
 	Assume = driver.Assume
 )
 
-// Topology says who makes topics and subscriptions on the broker; default Create.
+// Topology says what opening does about topics and subscriptions on the broker: make
+// what is missing (Create, the default), only compare (Verify), or neither (Assume).
 func Topology(t driver.Topology) TopicOption {
 	return topicOption(func(c *topicConfig) error {
 		if t > driver.Assume {
@@ -314,9 +333,11 @@ func PublishBatch(b Batch) PublisherOption {
 	})
 }
 
-// PublishLimit bounds what a publisher has taken and the broker has not yet
-// confirmed. At the limit, Publish and PublishAsync wait. The default is 10,000
-// messages and 64 MiB. A message larger than the limit goes alone.
+// PublishLimit bounds what was published and the broker has not yet confirmed. At
+// the limit, Publish and PublishAsync wait. The default is 10,000 messages and
+// 64 MiB; a zero takes the default. It is 50,000 messages on an ordered topic where the
+// broker takes one key a request (Google Pub/Sub), for what waits of a key fills its
+// next request. A message larger than the limit goes alone.
 func PublishLimit(messages, bytes int) PublisherOption {
 	return publisherOption(func(c *publisherConfig) error {
 		if messages < 0 || bytes < 0 {
@@ -327,7 +348,7 @@ func PublishLimit(messages, bytes int) PublisherOption {
 	})
 }
 
-// ContinueAfterFailure lets an ordered topic's messages go on after an earlier
+// ContinueAfterFailure has messages of an ordered topic sent although an earlier
 // message of the same key failed for good, which leaves a gap. Without it they
 // fail with ErrKeyFailed.
 func ContinueAfterFailure() PublisherOption {
@@ -338,9 +359,10 @@ func ContinueAfterFailure() PublisherOption {
 }
 
 // Group names the group that a subscription belongs to. Every group gets every
-// message; the members of one share them. A subscription to a queue has no
-// group; one to an event topic without a group is a broadcast subscription, which
-// gets its own copy of everything while its Receive runs.
+// message; the members of one group share them. A subscription to a queue has no
+// group. Without a group, a subscription to an event topic is a broadcast: it gets a
+// copy of everything that is published while its Receive runs, and nothing that is
+// published while it does not.
 func Group(name string) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if name == "" {
@@ -351,7 +373,8 @@ func Group(name string) SubscriberOption {
 	})
 }
 
-// Use adds middleware around the handler.
+// Use adds middleware around the handler, as listing the middleware themselves as
+// options does; it is for a slice of them.
 func Use(middleware ...Middleware) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		for _, m := range middleware {
@@ -375,9 +398,11 @@ func Concurrency(n int) SubscriberOption {
 	})
 }
 
-// InFlight bounds what was fetched and not yet settled, messages that wait for a
-// retry in the process among it. The default is 1,000 messages and 64 MiB. A
-// message larger than the limit comes alone.
+// InFlight bounds what was received and is not yet settled, including messages that wait
+// for a retry in the process. The default is 1,000 messages (3,000 on Kafka) and
+// 64 MiB; a zero takes the default. A message larger than the limit comes alone. Where
+// settlements are committed (Capabilities.SettleCommits), as on Kafka, what was settled and
+// not committed yet does not count: some milliseconds' worth, and at most 16 times the limit.
 func InFlight(messages, bytes int) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if messages < 0 || bytes < 0 {
@@ -389,7 +414,7 @@ func InFlight(messages, bytes int) SubscriberOption {
 }
 
 // DrainTimeout is how long running handlers may go on after Receive's context
-// ended, before theirs end too; default 30 s.
+// has ended; then their own contexts end too. The default is 30 s.
 func DrainTimeout(d time.Duration) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if d <= 0 {
@@ -415,8 +440,10 @@ func MaxHandling(d time.Duration) SubscriberOption {
 }
 
 // Lease is how long the broker waits for a sign of life before it gives a message
-// to somebody else. Leases are extended while handlers run, so it bounds the
-// wait after a crash. The default is the driver's.
+// to another member. Leases are extended while handlers run, so it is not a limit for
+// handlers, but how long the messages of a process that crashed are late. The default is
+// the driver's. Opening fails on a broker that does not lease messages, such as RabbitMQ
+// and Kafka.
 func Lease(d time.Duration) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if d <= 0 {
@@ -427,8 +454,9 @@ func Lease(d time.Duration) SubscriberOption {
 	})
 }
 
-// RetryBackoff says how long a message stays away after its handler failed
-// without saying so itself. The default is Backoff's.
+// RetryBackoff says how long a message stays away after its handler returned an
+// error that has no delay of its own (RetryAfter). The default is that of a zero
+// Backoff: 200 ms, then twice as long each time, up to 30 s.
 func RetryBackoff(b Backoff) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		c.retry = b
@@ -437,8 +465,9 @@ func RetryBackoff(b Backoff) SubscriberOption {
 }
 
 // MaxAttempts makes a message's n-th failed attempt its last: the failure is
-// permanent then. Without it, attempts go on. Opening fails on a broker that
-// cannot count attempts.
+// permanent then. A dead-letter middleware's MaxAttempts does the same. Without a
+// limit, a message is tried again for ever. Opening fails on a broker that cannot count
+// attempts.
 func MaxAttempts(n int) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if n < 1 {

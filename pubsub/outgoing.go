@@ -18,17 +18,25 @@ type outgoing struct {
 	copied  bool // body and headers are the batcher's own
 	slotted bool // holds a slot of its key's line
 	place   place
-	ctx     context.Context //nolint:containedctx // bounds the waiting of this message alone
-	unwatch func() bool
-	started time.Time // set for hooks alone
+	shift   uint8 // of gaps, while it is with the driver
+	company int   // how many messages the Send had that it was in
+	most    int   // how many the next may have; zero: no limit
+	returns int   // how often it came back while others were stored
 
 	doubtful  bool // a fate was Unknown: perhaps stored
 	abandoned bool // nobody waits any more: not to be sent again
 
+	ctx     context.Context //nolint:containedctx // bounds the waiting of this message alone
+	unwatch func() bool
+	started time.Time // set for hooks alone
+
 	fate func(int, driver.Fate, error) // o.told, bound once
 	done func(error)                   // PublishAsync's
 	call *call                         // Publish's
-	err  error                         // the outcome
+	// together is the Publish of several that it is one of, also where middleware is
+	// between them: a key that failed takes along what comes after in the same call.
+	together *call
+	err      error // the outcome
 }
 
 // place is where an outgoing is.
@@ -87,6 +95,24 @@ type call struct {
 	left  atomic.Int32 // messages without an outcome, and awaited while it waits
 	ready chan struct{}
 	one   outgoing // the message, where it is a single one
+
+	failed map[string]bool // keys of several; the batcher's mutex guards it
+}
+
+// fail notes the key of a message that failed for good.
+func (c *call) fail(key string) {
+	if c.failed == nil {
+		c.failed = map[string]bool{}
+	}
+	c.failed[key] = true
+}
+
+// togetherKey is the key of a together in the context of a Publish through middleware.
+type togetherKey struct{}
+
+type together struct {
+	batcher *batcher
+	call    *call
 }
 
 // awaited is more than any call has messages.

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,6 +162,55 @@ func TestBatchIsSplitUntilTheCulpritIsAlone(t *testing.T) {
 	})
 }
 
+// A batch that the broker refuses as a whole is divided, also while others are stored.
+func TestBatchIsSplitOnABusyTopic(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 8}})
+		var sends atomic.Int32
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			bad := slices.ContainsFunc(batch, func(m driver.Message) bool { return string(m.Body) == "bad" })
+			sends.Add(1)
+			switch {
+			case bad && len(batch) == 1:
+				fate(0, driver.Refused, errBoom)
+			case bad:
+				go func() {
+					time.Sleep(time.Millisecond) // others are stored meanwhile
+					all(driver.Aborted, errBoom)(n, batch, fate)
+				}()
+			default:
+				go func() {
+					time.Sleep(100 * time.Microsecond)
+					all(driver.Stored, nil)(n, batch, fate)
+				}()
+			}
+		}
+		c := b.client(t)
+		topic := open(t, c)
+		first := publishAll(t.Context(), topic, "", "1", "2", "bad", "4")
+		var busy sync.WaitGroup
+		var over atomic.Bool
+		for range 64 {
+			busy.Go(func() {
+				for !over.Load() && sends.Load() < 10_000 { // or the test would never end
+					_ = topic.Publish(t.Context(), &pubsub.Message{Body: []byte("other")})
+				}
+			})
+		}
+		for body, err := range first.wait() {
+			if (body == "bad") != (err != nil) {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		over.Store(true)
+		busy.Wait()
+		if n := sends.Load(); n > 1000 {
+			t.Errorf("it took %d sends", n)
+		}
+		closeAll(t, c)
+	})
+}
+
 func TestFailedKeyFailsItsFollowers(t *testing.T) {
 	for _, goOn := range []bool{false, true} {
 		t.Run(fmt.Sprint("continue=", goOn), func(t *testing.T) {
@@ -217,6 +268,196 @@ func TestSendsPerKey(t *testing.T) {
 		}
 		closeAll(t, c)
 	})
+}
+
+// keyPerSend checks what Sends with one key carry; the fates come after a second.
+type keyPerSend struct {
+	*testing.T
+	broker *scripted
+
+	mu    sync.Mutex
+	busy  map[string]bool
+	sent  map[string]string // bodies of each key
+	sizes []int
+}
+
+func newKeyPerSend(t *testing.T) *keyPerSend {
+	k := &keyPerSend{T: t, busy: map[string]bool{}, sent: map[string]string{}}
+	k.broker = newScripted(driver.Capabilities{KeyPerSend: true, SendBatch: driver.Batch{Messages: 4, Linger: time.Hour}})
+	k.broker.send = k.send
+	return k
+}
+
+func (k *keyPerSend) send(_ int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+	key := batch[0].Key
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.busy[key] && key != "" {
+		k.Errorf("two Sends of key %q", key)
+	}
+	k.busy[key] = true
+	k.sizes = append(k.sizes, len(batch))
+	for i := range batch {
+		if batch[i].Key != key {
+			k.Errorf("a Send with keys %q and %q", key, batch[i].Key)
+		}
+		k.sent[key] += string(batch[i].Body)
+	}
+	n := len(batch)
+	time.AfterFunc(time.Second, func() {
+		k.mu.Lock()
+		k.busy[key] = false
+		k.mu.Unlock()
+		for i := range n {
+			fate(i, driver.Stored, nil)
+		}
+	})
+}
+
+// What comes while a Send of its key runs is in the next, and other keys do not wait.
+func TestKeyPerSend(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := newKeyPerSend(t)
+		c := k.broker.client(t)
+		topic := open(t, c, pubsub.Ordered())
+		began := time.Now()
+		a := publishAll(t.Context(), topic, "a", "1", "2", "3", "4", "5", "6")
+		b := publishAll(t.Context(), topic, "b", "1", "2", "3")
+		none := publishAll(t.Context(), topic, "", "1", "2", "3", "4", "5")
+		for _, o := range []*outcomes{a, b, none} {
+			for body, err := range o.wait() {
+				if err != nil {
+					t.Errorf("%s: %v", body, err)
+				}
+			}
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("took %v and %v messages a Send", took, k.sizes)
+		}
+		for key, want := range map[string]string{"a": "123456", "b": "123", "": "12345"} {
+			if k.sent[key] != want {
+				t.Errorf("key %q was sent in the order %s, want %s", key, k.sent[key], want)
+			}
+		}
+		closeAll(t, c)
+	})
+}
+
+// What comes back goes in front of what waits for its key, and in one Send again.
+func TestKeyPerSendComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := newKeyPerSend(t)
+		k.broker.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			if n > 4 {
+				k.send(n, batch, fate)
+				return
+			}
+			n = len(batch)
+			time.AfterFunc(time.Second, func() {
+				for i := range n {
+					fate(n-1-i, driver.Aborted, errBoom)
+				}
+			})
+		}
+		c := k.broker.client(t)
+		topic := open(t, c, pubsub.Ordered())
+		var outcomes []*outcomes
+		for _, body := range strings.Split("12345678", "") {
+			for _, key := range []string{"a", "b", "c", ""} {
+				outcomes = append(outcomes, publishAll(t.Context(), topic, key, body))
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+		for _, o := range outcomes {
+			for body, err := range o.wait() {
+				if err != nil {
+					t.Errorf("%s: %v", body, err)
+				}
+			}
+		}
+		for key, sent := range k.sent {
+			if key != "" && sent != "12345678" || len(sent) != 8 {
+				t.Errorf("key %q was sent in the order %s", key, sent)
+			}
+		}
+		closeAll(t, c)
+	})
+}
+
+// A message whose context ends while it waits for its key takes those behind it along,
+// and the key goes on after them.
+func TestKeyPerSendExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := newKeyPerSend(t)
+		c := k.broker.client(t)
+		topic := open(t, c, pubsub.Ordered())
+		first := publishAll(t.Context(), topic, "a", "1")
+		synctest.Wait()
+		second := publishAll(t.Context(), topic, "a", "2")
+		ctx, cancel := context.WithCancel(t.Context())
+		third := publishAll(ctx, topic, "a", "3")
+		fourth := publishAll(t.Context(), topic, "a", "4")
+		cancel()
+		for body, err := range fourth.wait() {
+			if !errors.Is(err, pubsub.ErrKeyFailed) {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		for body, err := range third.wait() {
+			if pubsub.CodeOf(err) != pubsub.CodeCanceled {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		fifth := publishAll(t.Context(), topic, "a", "5")
+		for _, o := range []*outcomes{first, second, fifth} {
+			for body, err := range o.wait() {
+				if err != nil {
+					t.Errorf("%s: %v", body, err)
+				}
+			}
+		}
+		if k.sent["a"] != "125" {
+			t.Errorf("sent %s", k.sent["a"])
+		}
+		closeAll(t, c)
+	})
+}
+
+// No more than the window is with the driver; it is sent to in batches as large as half of
+// it, not as places come free.
+func TestSendWindow(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		t.Run(fmt.Sprintf("direct %t", direct), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{SendWindow: 6, SendNeverBlocks: direct})
+				under := 0
+				fates := make(chan func(), 20)
+				b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+					if under += len(batch); under > 6 {
+						t.Errorf("%d messages are without their fates", under)
+					}
+					for i := range batch {
+						fates <- func() { fate(i, driver.Stored, nil) }
+					}
+				}
+				c := b.client(t)
+				topic := open(t, c)
+				o := publishAll(t.Context(), topic, "", strings.Split("abcdefghijklmnopqrst", "")...)
+				synctest.Wait()
+				first := len(b.sent())
+				for range 20 {
+					under--
+					(<-fates)()
+					synctest.Wait()
+				}
+				o.wait()
+				if n := len(b.sent()) - first; n > 5 { // for 14 messages
+					t.Errorf("%d further Sends: %v", n, b.sent())
+				}
+				closeAll(t, c)
+			})
+		})
+	}
 }
 
 func TestPublishLimit(t *testing.T) {
@@ -312,6 +553,27 @@ func TestCloseSendsWhatWasTaken(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", body, err)
 			}
+		}
+	})
+}
+
+func TestCloseWaitsUntilOutcomesAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			go all(driver.Stored, nil)(n, batch, fate)
+		}
+		c := b.client(t)
+		var told atomic.Int32
+		for range 3 {
+			open(t, c).PublishAsync(t.Context(), &pubsub.Message{}, func(error) {
+				time.Sleep(time.Second)
+				told.Add(1)
+			})
+		}
+		closeAll(t, c)
+		if n := told.Load(); n != 3 {
+			t.Errorf("Close returned when %d of 3 outcomes were told", n)
 		}
 	})
 }
@@ -417,11 +679,88 @@ func TestPublishMiddlewareSeesBothWays(t *testing.T) {
 		if err := topic.Publish(t.Context(), mine); err != nil || mine.Headers != nil {
 			t.Errorf("%v; the caller's message has headers %v", err, mine.Headers)
 		}
-		topic.PublishAsync(t.Context(), &pubsub.Message{}, nil)
+		told := 0
+		topic.PublishAsync(t.Context(), &pubsub.Message{}, func(error) { told++ })
 		synctest.Wait()
-		if seen != 2 {
-			t.Errorf("saw %d outcomes, want 2", seen)
+		if seen != 2 || told != 1 {
+			t.Errorf("saw %d outcomes, want 2, and told the second's %d times, want once", seen, told)
 		}
+		topic.PublishAsync(t.Context(), &pubsub.Message{}, nil)
+		closeAll(t, c)
+	})
+}
+
+// A Publish of several messages leaves no gap in a key, whichever way the earlier one failed.
+func TestPublishOfSeveralLeavesNoGapInAKey(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		for _, chained := range []bool{false, true} {
+			for _, bad := range []string{"too long", "refused"} {
+				t.Run(fmt.Sprintf("direct=%t chained=%t %s", direct, chained, bad), func(t *testing.T) {
+					bubble(t, func(t *testing.T) {
+						b := newScripted(driver.Capabilities{SendNeverBlocks: direct, MessageBytes: 9, SendBatch: driver.Batch{Messages: 1}})
+						b.send = func(_ int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+							for i := range batch {
+								if string(batch[i].Body) == "refused" {
+									fate(i, driver.Refused, errBoom)
+								} else {
+									fate(i, driver.Stored, nil)
+								}
+							}
+						}
+						var options []pubsub.PublisherOption
+						if chained {
+							options = append(options, pubsub.PublishMiddleware(func(next pubsub.PublishFunc) pubsub.PublishFunc { return next }))
+						}
+						c := b.client(t)
+						m := func(key, body string) *pubsub.Message { return &pubsub.Message{Key: key, Body: []byte(body)} }
+						messages := []*pubsub.Message{m("a", bad+"."), m("a", "2"), m("b", "3"), m("", "4"), m("a", "5")}
+						messages[0].Body = []byte(map[string]string{"refused": "refused"}[bad])
+						if bad == "too long" {
+							messages[0].Body = []byte("0123456789")
+						}
+						topic := open(t, c, append(options, pubsub.Ordered(), pubsub.PublishLimit(1, 0))...)
+						var failed *pubsub.PublishError
+						if err := topic.Publish(t.Context(), messages...); !errors.As(err, &failed) || len(failed.Failed) != 3 ||
+							!errors.Is(failed.Failed[1].Err, pubsub.ErrKeyFailed) || !errors.Is(failed.Failed[2].Err, pubsub.ErrKeyFailed) {
+							t.Errorf("Publish: %v; want what came after the first of its key to fail with it", err)
+						}
+						if err := topic.Publish(t.Context(), m("a", "6"), m("a", "7")); err != nil {
+							t.Errorf("the next Publish: %v", err)
+						}
+						topic = open(t, c, append(options, pubsub.Ordered(), pubsub.ContinueAfterFailure())...)
+						if err := topic.Publish(t.Context(), messages...); !errors.As(err, &failed) || len(failed.Failed) != 1 {
+							t.Errorf("Publish that goes on: %v", err)
+						}
+						closeAll(t, c)
+					})
+				})
+			}
+		}
+	}
+}
+
+// What middleware passed on and was never sent is no more in doubt than without it.
+func TestPublishThroughMiddlewareSaysWhatWasNeverSent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		stuck := make(chan struct{})
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			<-stuck
+			all(driver.Stored, nil)(n, batch, fate)
+		}
+		c := b.client(t)
+		topic := open(t, c, pubsub.PublishMiddleware(func(next pubsub.PublishFunc) pubsub.PublishFunc { return next }))
+		first := publishAll(t.Context(), topic, "", "1")
+		synctest.Wait()
+		for _, patience := range []time.Duration{time.Millisecond, time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			if err := topic.Publish(ctx, &pubsub.Message{}); pubsub.CodeOf(err) != pubsub.CodeCanceled || errors.Is(err, pubsub.ErrUnconfirmed) {
+				t.Errorf("after %v: %v, want that it was not sent", patience, err)
+			}
+			cancel()
+		}
+		close(stuck)
+		first.wait()
 		closeAll(t, c)
 	})
 }

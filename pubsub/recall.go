@@ -72,7 +72,7 @@ func (c *recall) done() {
 		c.timer.Stop()
 	}
 	if c.release != nil {
-		c.session.releases = append(c.session.releases, c.release)
+		c.session.later = append(c.session.later, c.release)
 		c.release = nil
 	}
 }

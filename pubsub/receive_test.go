@@ -95,6 +95,54 @@ func TestRetriesAreHeldWhereTheBrokerCannotDelay(t *testing.T) {
 	})
 }
 
+func TestShortRetriesAreHeldWhereTheBrokersUnitIsLonger(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{RetryDelay: time.Hour, RetryLeast: time.Second, Hold: time.Hour})
+		delays := map[string]time.Duration{"none": 0, "short": time.Second - 1, "long": time.Second}
+		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+			if d.Attempt > 1 {
+				return nil
+			}
+			return pubsub.RetryAfter(delays[string(d.Body)], errBoom)
+		}, pubsub.Concurrency(1))
+		r.session.give(1, driver.Message{Body: []byte("none")}, driver.Message{Body: []byte("short")}, driver.Message{Body: []byte("long")})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := verbs(r.session.log()); got != "1 retry, 2 keep, 3 retry, 2 ack" {
+			t.Errorf("settled: %s", got)
+		}
+		r.end(nil)
+	})
+}
+
+func TestReceiveEndsWhereItsFirstSessionMayNotRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		r := receive(t, b, func(context.Context, *pubsub.Delivery) error { return nil })
+		r.session.die(driver.Errorf(driver.CodePermissionDenied, "may not read"))
+		if err := <-r.done; pubsub.CodeOf(err) != pubsub.CodePermissionDenied {
+			t.Errorf("Receive: %v", err)
+		}
+		closeAll(t, r.client)
+	})
+}
+
+func TestSessionsOfAMemberHaveItsName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		r := receive(t, b, func(context.Context, *pubsub.Delivery) error { return nil })
+		r.session.die(errBoom)
+		<-b.sessions
+		other := receiveWith(t, r.client, b, func(context.Context, *pubsub.Delivery) error { return nil })
+		if m := b.members; m[0] == "" || m[0] != m[1] || m[0] == m[2] {
+			t.Errorf("members: %q; want one name twice, then another", m)
+		}
+		other.stop()
+		<-other.done
+		r.end(nil)
+	})
+}
+
 func TestRetryGoesToTheBrokerWhereItCanDelay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{RetryDelay: 10 * time.Minute, Hold: time.Hour})
@@ -113,6 +161,58 @@ func TestRetryGoesToTheBrokerWhereItCanDelay(t *testing.T) {
 		}
 		r.end(nil)
 	})
+}
+
+// What SQS can hide a message for ends twelve hours after its receipt, and not after its
+// failure: what is cut off is logged.
+func TestRetryThatTheBrokerCannotKeepToItsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{RetryDelay: 12 * time.Hour, RetryInHold: true, Hold: 12 * time.Hour, Competing: true})
+		var logs bytes.Buffer
+		c := b.client(t, pubsub.Logger(slog.New(slog.NewTextHandler(&logs, nil))))
+		r := receiveWith(t, c, b, func(_ context.Context, d *pubsub.Delivery) error {
+			time.Sleep(2 * time.Hour)
+			delay, _ := time.ParseDuration(string(d.Body))
+			return pubsub.RetryAfter(delay, errBoom)
+		}, pubsub.MaxHandling(3*time.Hour))
+		r.session.give(1, driver.Message{Body: []byte("10h")}, driver.Message{Body: []byte("11h")})
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		log := r.session.log()
+		if len(log) != 2 || log[0].delay != 10*time.Hour || log[1].delay != 10*time.Hour {
+			t.Errorf("settled %+v; want two retries in ten hours", log)
+		}
+		if got := logs.String(); strings.Count(got, "a message comes again earlier than asked for") != 1 || !strings.Contains(got, "asked=11h0m0s delay=10h0m0s") {
+			t.Errorf("logs: %s", got)
+		}
+		r.end(nil)
+	})
+}
+
+// A keyed message that only we can hold, and that fails for longer than it may be held, is
+// not tried in a loop meanwhile.
+func TestRetryBeyondTheHoldWaits(t *testing.T) {
+	for _, hold := range []time.Duration{driver.Unlimited, 35 * time.Minute} {
+		t.Run(hold.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{Hold: hold, OrderedRetry: driver.HoldsNone})
+				attempts := 0
+				r := receive(t, b, func(context.Context, *pubsub.Delivery) error {
+					if attempts++; attempts == 100 {
+						return nil
+					}
+					return pubsub.RetryAfter(10*time.Minute, errBoom)
+				}, pubsub.Ordered())
+				r.session.give(1, driver.Message{Key: "k"})
+				time.Sleep(3 * time.Hour)
+				synctest.Wait()
+				if attempts < 18 || attempts > 20 {
+					t.Errorf("%d attempts in three hours; want one every ten minutes", attempts)
+				}
+				r.end(nil)
+			})
+		})
+	}
 }
 
 func TestRetryTakesItsTailAlong(t *testing.T) {
@@ -276,6 +376,71 @@ func TestSessionsAreOpenedAgain(t *testing.T) {
 	})
 }
 
+func TestNativeDeadLetterCountsAttemptsThatAreMadeHere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{DeadLetter: true, Attempts: driver.AtLeast})
+		ctx, stop := context.WithCancel(t.Context())
+		c := b.client(t)
+		s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.Ordered(), pubsub.NativeDeadLetter("dead", 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var attempts []int
+		done := make(chan error, 1)
+		go func() {
+			done <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
+				attempts = append(attempts, d.Attempt)
+				return errBoom
+			})
+		}()
+		session := <-b.sessions
+		session.give(1, driver.Message{Key: "k"})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := verbs(session.log()); !slices.Equal(attempts, []int{1, 2, 3}) || got != "1 keep, 1 keep, 1 dead" {
+			t.Errorf("attempts %v; settled %s", attempts, got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		closeAll(t, c)
+	})
+}
+
+func TestInterruptedIntakeGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		free := make(chan struct{})
+		r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
+			if string(d.Body) == "slow" {
+				<-free
+			}
+			return ctx.Err()
+		})
+		r.session.give(1, driver.Message{Body: []byte("slow")})
+		synctest.Wait()
+		for range 3 {
+			r.session.errs <- fmt.Errorf("poll: %w", &driver.Interrupted{Err: errBoom})
+		}
+		began := time.Now()
+		for len(r.session.errs) > 0 && time.Since(began) < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if waited := time.Since(began); waited < 400*time.Millisecond {
+			t.Errorf("three interruptions in a row took %v: there was no backoff", waited)
+		}
+		close(free)
+		time.Sleep(10 * time.Second)
+		r.session.give(2, driver.Message{Body: []byte("after")})
+		synctest.Wait()
+		if got := verbs(r.session.log()); got != "1 ack, 2 ack" || len(b.sessions) > 0 {
+			t.Errorf("settled %s; %d further sessions were opened", got, len(b.sessions))
+		}
+		r.end(nil)
+	})
+}
+
 func TestFinalErrorsEndReceive(t *testing.T) {
 	denied := driver.Errorf(driver.CodePermissionDenied, "denied")
 	t.Run("at once before the first success", func(t *testing.T) {
@@ -381,16 +546,43 @@ func TestDrainReturnsAKeyBehindItsHandler(t *testing.T) {
 	})
 }
 
+// Postponed messages fill what may be in flight as failed ones do.
 func TestStallIsTold(t *testing.T) {
+	for name, verdict := range map[string]error{
+		"failed": pubsub.RetryAfter(time.Minute, errBoom), "postponed": pubsub.Postpone(time.Minute, errBoom),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{Hold: time.Hour})
+				h := &hookCounts{}
+				r := receiveWith(t, b.client(t, pubsub.Observe(h)), b, func(context.Context, *pubsub.Delivery) error {
+					return verdict
+				}, pubsub.InFlight(2, 0))
+				r.session.give(1, driver.Message{}, driver.Message{})
+				synctest.Wait()
+				if h.stalls.Load() != 1 {
+					t.Errorf("%d stalls", h.stalls.Load())
+				}
+				r.end(nil)
+			})
+		})
+	}
+}
+
+// What is being settled makes room in a moment: that is no stall.
+func TestNoStallWhileSettling(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{Hold: time.Hour})
 		h := &hookCounts{}
-		r := receiveWith(t, b.client(t, pubsub.Observe(h)), b, func(context.Context, *pubsub.Delivery) error {
-			return pubsub.RetryAfter(time.Minute, errBoom)
-		}, pubsub.InFlight(2, 0))
-		r.session.give(1, driver.Message{}, driver.Message{})
+		r := receiveWith(t, b.client(t, pubsub.Observe(h)), b, func(_ context.Context, d *pubsub.Delivery) error {
+			if len(d.Body) == 0 {
+				return pubsub.RetryAfter(time.Minute, errBoom)
+			}
+			return nil
+		}, pubsub.InFlight(2, 0), pubsub.Concurrency(1))
+		r.session.give(1, driver.Message{}, driver.Message{Body: []byte("done")})
 		synctest.Wait()
-		if h.stalls.Load() != 1 {
+		if h.stalls.Load() != 0 {
 			t.Errorf("%d stalls", h.stalls.Load())
 		}
 		r.end(nil)
@@ -720,6 +912,11 @@ func TestMemoryStaysFlatBehindABlockedHandler(t *testing.T) {
 	}
 	empty, full := heap(), publish()
 	atFirst := stored.Load()
+	for before := int32(-1); before != atFirst; { // a busy machine takes a while to fill it all
+		before = atFirst
+		full = publish()
+		atFirst = stored.Load()
+	}
 	later := publish()
 	t.Logf("%d messages of %d bytes stored, heap %d KiB; %d stored, heap %d KiB", atFirst, body, (full-empty)>>10, stored.Load(), (later-empty)>>10)
 	if full-empty > 8<<20 || later-full > 1<<20 {
@@ -791,5 +988,126 @@ func TestReturnedMessagesDoNotDisturbTheQueue(t *testing.T) {
 			t.Errorf("%d acknowledged: %s", acked, verbs(r.session.log()))
 		}
 		r.end(nil)
+	})
+}
+
+// A Receive that is under way when a message goes back may carry a later one of its key,
+// which must not start before the one that went back has come again.
+func TestWhatAReceiveCarriesWhileItsKeyGoesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+		var seen []string
+		fail := make(chan struct{})
+		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+			seen = append(seen, string(d.Body))
+			if len(seen) == 1 {
+				<-fail
+				return pubsub.RetryAfter(10*time.Minute, errBoom)
+			}
+			return nil
+		}, pubsub.Ordered())
+		message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
+		r.session.give(1, message("1"))
+		synctest.Wait()
+		r.session.carry(2, message("2"))
+		synctest.Wait()
+		close(fail)
+		synctest.Wait()
+		r.session.land()
+		synctest.Wait()
+		if got := strings.Join(seen, " "); got != "1" {
+			t.Errorf("handled %s while 1 was away", got)
+		}
+		if got := verbs(r.session.log()); got != "1 retry, 2 return" {
+			t.Errorf("settled: %s", got)
+		}
+		r.session.give(3, message("1"), message("2"))
+		synctest.Wait()
+		if got := strings.Join(seen, " "); got != "1 1 2" {
+			t.Errorf("handled %s, want 1 1 2", got)
+		}
+		r.end(nil)
+	})
+}
+
+// A handler owns its delivery, with the key: what it makes of that changes nothing for
+// the order.
+func TestHandlerThatChangesTheKeyKeepsTheOrder(t *testing.T) {
+	message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
+	t.Run("lost", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			b := newScripted(driver.Capabilities{})
+			var seen []string
+			r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
+				seen = append(seen, string(d.Body))
+				if d.Key = "mine"; len(seen) == 1 {
+					<-ctx.Done()
+				}
+				return nil
+			}, pubsub.Ordered())
+			r.session.give(1, message("1"))
+			synctest.Wait()
+			r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{Tags: []uint64{1}, Cause: pubsub.ErrLeaseLost}}}
+			synctest.Wait()
+			r.session.give(2, message("2")) // was on its way
+			synctest.Wait()
+			r.session.give(3, message("1"), message("2"))
+			synctest.Wait()
+			if got := strings.Join(seen, " "); got != "1 1 2" {
+				t.Errorf("handled %s, want 1 1 2", got)
+			}
+			r.end(nil)
+		})
+	})
+	t.Run("returned", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+			var seen []string
+			fail := make(chan struct{})
+			r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+				seen = append(seen, string(d.Body))
+				if d.Key = "mine"; len(seen) == 1 {
+					<-fail
+					return pubsub.RetryAfter(10*time.Minute, errBoom)
+				}
+				return nil
+			}, pubsub.Ordered())
+			r.session.give(1, message("1"))
+			synctest.Wait()
+			r.session.carry(2, message("2"))
+			synctest.Wait()
+			close(fail)
+			synctest.Wait()
+			r.session.land()
+			synctest.Wait()
+			r.session.give(3, message("1"), message("2"))
+			synctest.Wait()
+			if got := strings.Join(seen, " "); got != "1 1 2" {
+				t.Errorf("handled %s, want 1 1 2", got)
+			}
+			r.end(nil)
+		})
+	})
+}
+
+// A panic of who looks gives back what was taken, as an end does.
+func TestBrowseGivesBackAfterAPanic(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		c := b.client(t)
+		panicked := make(chan any, 1)
+		go func() {
+			defer func() { panicked <- recover() }()
+			_ = c.Browse(t.Context(), "t", "g", pubsub.BrowsePolicy{}, func(*pubsub.Delivery) bool { panic("looked too closely") })
+		}()
+		session := <-b.sessions
+		session.give(1, driver.Message{})
+		if value := <-panicked; value != "looked too closely" {
+			t.Errorf("panic %v", value)
+		}
+		if got := verbs(session.log()); got != "1 return" || !session.closed {
+			t.Errorf("settled %q, closed: %t", got, session.closed)
+		}
+		closeAll(t, c)
 	})
 }

@@ -20,10 +20,12 @@ import (
 //	ruling.go      from a handler's error to what becomes of its message
 //	hold.go        messages that wait here for their next attempt, or go back
 //	settler.go     settlements on their way to the broker
+//	committer.go   the same, where the broker is told of many at once
 //	keeper.go      leases
 //	drain.go       the shutdown
 //
-// Its goroutines: Receive's own takes in; a settler a session; workers, up to
+// Its goroutines: Receive's own takes in; a settler a session, and a committer where
+// settlements are committed; workers, up to
 // Concurrency, started when first needed. One mutex guards it all. Calls to the
 // driver, handlers, hooks and logs are made without it.
 type receiver struct {
@@ -39,8 +41,8 @@ type receiver struct {
 	hurried  chan struct{}      // closed when the drain must not wait any longer
 	base     context.Context    //nolint:containedctx // of all handlers: Receive's values, without its end
 
-	mu       sync.Mutex
-	releases []func() // to be called when the lock is free
+	mu    sync.Mutex
+	later []func() // to be called when the lock is free: logs, and releases of claims
 
 	work    *sync.Cond // workers wait here for something to start
 	workers sync.WaitGroup
@@ -61,12 +63,16 @@ type receiver struct {
 	bytes     int
 	active    int // handlers that run
 	waiting   int // messages held
+	departing int // messages that are being settled
 	stalled   bool
 
-	draining bool
-	quiet    chan struct{} // closed when no handler runs while it drains
-	silent   bool          // quiet is closed
-	rushed   bool          // hurried is closed
+	draining  bool
+	quiet     chan struct{}      // closed when no handler runs while it drains
+	silent    bool               // quiet is closed
+	rushed    bool               // the handlers' contexts have ended, or will when it drains
+	leaving   *session           // what drains; nil if there is none
+	cutIntake context.CancelFunc // ends the call to end intake
+	last      *time.Timer        // of the last grace
 }
 
 func newReceiver(s *Subscription) *receiver {
@@ -103,7 +109,13 @@ func (r *receiver) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return r.shutDown(s)
 		}
-		attach.lost(s, err)
+		if attach.futile(s, err) {
+			s.die(err)
+			return errors.Join(err, r.shutDown(nil))
+		}
+		if attach.lost(s, err) {
+			return errors.Join(err, r.shutDown(nil))
+		}
 	}
 }
 
@@ -125,10 +137,11 @@ func (r *receiver) end() {
 // attachment opens sessions, one after the other, with backoff.
 type attachment struct {
 	*receiver
-	worked bool      // a session was open once
-	tries  int       // in a row that came to nothing
-	since  time.Time // the first error in a row that waiting may not heal
-	opened time.Time // the last session
+	worked   bool // a session was open once
+	sessions int
+	tries    int       // in a row that came to nothing
+	since    time.Time // the first error in a row that waiting may not heal
+	opened   time.Time // the last session
 }
 
 func (a *attachment) open(ctx context.Context) (*session, error) {
@@ -141,7 +154,8 @@ func (a *attachment) open(ctx context.Context) (*session, error) {
 		}
 		incarnation, err := a.subscribe(ctx)
 		if err == nil {
-			a.worked, a.since, a.opened = true, time.Time{}, time.Now()
+			a.worked, a.opened = true, time.Now()
+			a.sessions++
 			return a.newSession(incarnation), nil
 		}
 		if ctx.Err() != nil {
@@ -166,7 +180,12 @@ func (a *attachment) subscribe(ctx context.Context) (driver.Session, error) {
 			return nil, err
 		}
 	}
-	return conn.Subscribe(ctx, a.request)
+	s, err := conn.Subscribe(ctx, a.request)
+	if _, commits := s.(driver.Committer); err == nil && a.caps.SettleCommits && !commits {
+		_ = s.Close(ctx)
+		return nil, driver.Errorf(CodeUnsupported, "the driver of %s says that settlements are committed, and its session is no Committer", &a.caps)
+	}
+	return s, err
 }
 
 // final says whether an error ends Receive: at once before anything worked, after
@@ -186,25 +205,44 @@ func (a *attachment) final(err error) bool {
 	return time.Since(a.since) > grace
 }
 
-// lost ends a session that died and takes back what it gave.
-func (a *attachment) lost(s *session, err error) {
-	a.log.Warn("waybill: subscription lost, opening it again", "error", err)
+// futile says whether the first session never came to work, and will not: some brokers
+// say only then that its reader may not read.
+func (a *attachment) futile(s *session, err error) bool {
+	first := a.sessions == 1 && !s.received && time.Since(a.opened) < grace
+	return first && !CodeOf(err).Heals()
+}
+
+// lost ends a session that died and takes back what it gave. It says whether that ends
+// Receive: some brokers let a session open that may not read.
+func (a *attachment) lost(s *session, err error) bool {
+	b, lived := a.client.config.backoff.withDefaults(), time.Since(a.opened)
+	if s.received || lived > grace {
+		a.since = time.Time{}
+	}
+	final := a.final(err)
+	if !final {
+		a.log.Warn("waybill: subscription lost, opening it again", "error", err)
+	}
 	// One that worked for a while is opened again at once.
-	if s.received || time.Since(a.opened) > a.client.config.backoff.withDefaults().Max {
+	if lived > b.Max || s.received && lived > b.Min {
 		a.tries = 0
 	} else {
 		a.tries++
 	}
 	s.die(err)
+	return final
 }
+
+// owes says whether there is something to do that had to wait for the lock to be free.
+func (r *receiver) owes() bool { return len(r.later) > 0 || r.stalling() }
 
 // unlock gives the lock back and does what had to wait for that.
 func (r *receiver) unlock() {
-	releases, stall, waiting := r.releases, r.stalls(), r.waiting
-	r.releases = nil
+	later, stall, waiting := r.later, r.stalls(), r.waiting
+	r.later = nil
 	r.mu.Unlock()
-	for _, release := range releases {
-		release()
+	for _, do := range later {
+		do()
 	}
 	if stall {
 		r.tellStall(waiting)

@@ -8,10 +8,11 @@ import (
 
 // A ruling is what becomes of a message after an attempt.
 type ruling struct {
-	verb  driver.Verb
-	delay time.Duration // of a Retry by the broker, or of a Keep by us
-	err   error
-	tail  bool // the rest of the key goes back with the Retry
+	verb      driver.Verb
+	delay     time.Duration // of a Retry by the broker, or of a Keep by us
+	err       error
+	tail      bool // the rest of the key goes back with the Retry or Return
+	postponed bool // a Keep that the broker does not hear of: the attempt does not count
 }
 
 // rule goes from a handler's error to what becomes of its message. It is called
@@ -40,6 +41,8 @@ func (r *receiver) rule(f *flight, err error) ruling {
 		}
 		r.log.Error("waybill: a permanent failure came past the dead-letter middleware; list that first. The message is tried again",
 			"id", d.ID, "attempt", d.Attempt, "error", err)
+	case VerdictPostpone:
+		return r.postpone(f, delay, err)
 	}
 	if delay < 0 {
 		delay = r.config.retry.Delay(d.Attempt)
@@ -51,24 +54,65 @@ func (r *receiver) rule(f *flight, err error) ruling {
 // can, and where it can without breaking the order of the key; else the engine.
 func (r *receiver) retry(f *flight, delay time.Duration, err error) ruling {
 	keyed := f.lane != nil
-	native := r.caps.RetryDelay
-	if keyed && r.caps.OrderedRetry != driver.WithTail {
-		native = -1
+	native, here := r.longest(f)
+	if native < 0 && here <= 0 {
+		// It may not stay, and cannot go back in its place: its lease, if it has one, runs
+		// out while it waits. To try it again at once would be a loop.
+		return ruling{verb: driver.Keep, delay: delay, err: err}
 	}
-	here := r.longestHold() - time.Since(f.since)
-	if most := max(native, here, 0); delay > most {
-		r.log.Warn("waybill: a retry comes earlier than asked for: neither the broker nor a hold lasts that long",
-			"asked", delay, "delay", most, "id", f.delivery.ID)
-		delay = most
-	}
+	delay = r.cut(f, delay, native, here)
 	switch {
-	case !keyed && delay <= native:
+	case !keyed && delay <= native && (delay == 0 || delay >= r.caps.RetryLeast || delay > here):
 		return ruling{verb: driver.Retry, delay: delay, err: err}
 	case delay <= max(here, 0) || native < 0:
 		return ruling{verb: driver.Keep, delay: delay, err: err}
 	default:
 		return ruling{verb: driver.Retry, delay: delay, err: err, tail: keyed}
 	}
+}
+
+// longestRetry is how long the broker can keep a failed message.
+func (r *receiver) longestRetry(f *flight) time.Duration {
+	if !r.caps.RetryInHold {
+		return r.caps.RetryDelay
+	}
+	return max(0, min(r.caps.RetryDelay, r.caps.Hold-time.Since(f.since)))
+}
+
+// postpone chooses who keeps a message that was not tried until it is due: the engine
+// where it may, for every delay of a broker's own counts as an attempt.
+func (r *receiver) postpone(f *flight, delay time.Duration, err error) ruling {
+	keyed := f.lane != nil
+	native, here := r.longest(f)
+	delay = r.cut(f, delay, native, here)
+	switch {
+	case here > 0 && delay <= here:
+		return ruling{verb: driver.Keep, delay: delay, err: err, postponed: true}
+	case native > 0:
+		return ruling{verb: driver.Retry, delay: delay, err: err, tail: keyed}
+	default: // it comes back at once, and may be held anew
+		return ruling{verb: driver.Return, tail: keyed}
+	}
+}
+
+// longest is how long the broker can keep this message, and how much is left of its hold
+// here. A native that is negative would break its key's order.
+func (r *receiver) longest(f *flight) (native, here time.Duration) {
+	native = r.longestRetry(f)
+	if f.lane != nil && r.caps.OrderedRetry != driver.WithTail {
+		native = -1
+	}
+	return native, r.longestHold() - time.Since(f.since)
+}
+
+// cut shortens a delay to the longest that is possible, and says so.
+func (r *receiver) cut(f *flight, asked, native, here time.Duration) time.Duration {
+	most := max(native, here, 0)
+	if asked > most {
+		r.log.Warn("waybill: a message comes again earlier than asked for: neither the broker nor a hold lasts that long",
+			"asked", asked, "delay", most, "id", f.delivery.ID)
+	}
+	return min(asked, most)
 }
 
 // longestHold is how long a message may stay here unsettled.

@@ -21,6 +21,8 @@ type scripted struct {
 	send func(n int, batch []driver.Message, fate func(int, driver.Fate, error))
 	// opens is asked before a topic or session is opened.
 	opens func(what string) error
+	// wraps is what becomes of a session; nil leaves it.
+	wraps func(driver.Session) driver.Session
 
 	mu       sync.Mutex
 	refusal  error
@@ -28,6 +30,7 @@ type scripted struct {
 	sends    int
 	batches  [][]string // the bodies of each Send
 	sessions chan *scriptedSession
+	members  []string // of each Subscribe
 }
 
 func newScripted(caps driver.Capabilities) *scripted {
@@ -121,12 +124,18 @@ func (c *scriptedConn) Topic(context.Context, driver.TopicRequest) (driver.Topic
 
 func (c *scriptedConn) Declare(context.Context, driver.SubscribeRequest) error { return nil }
 
-func (c *scriptedConn) Subscribe(context.Context, driver.SubscribeRequest) (driver.Session, error) {
+func (c *scriptedConn) Subscribe(_ context.Context, r driver.SubscribeRequest) (driver.Session, error) {
 	if err := c.ask("session"); err != nil {
 		return nil, err
 	}
-	s := &scriptedSession{mortal: newMortal(), intake: make(chan driver.Intake, 100), quiesced: make(chan struct{})}
+	c.broker.mu.Lock()
+	c.broker.members = append(c.broker.members, r.Member)
+	c.broker.mu.Unlock()
+	s := &scriptedSession{carried: make(chan driver.Intake), landing: make(chan struct{}), mortal: newMortal(), intake: make(chan driver.Intake, 100), errs: make(chan error, 10), quiesced: make(chan struct{})}
 	c.broker.sessions <- s
+	if c.broker.wraps != nil {
+		return c.broker.wraps(s), nil
+	}
 	return s, nil
 }
 
@@ -182,13 +191,18 @@ func all(f driver.Fate, err error) func(int, []driver.Message, func(int, driver.
 type scriptedSession struct {
 	*mortal
 	intake   chan driver.Intake
+	errs     chan error // that Receive returns once each
+	carried  chan driver.Intake
+	landing  chan struct{}
 	quiesced chan struct{}
 	settles  func(*driver.Settlement) // sets the outcome; nil confirms
 	extends  func(*driver.Receipt, time.Duration)
+	commits  func(n int) error // the n-th Commit, from 1; nil takes it
 
 	mu       sync.Mutex
 	settled  []settled
 	messages int // credit
+	commit   int // how many Commits there were
 	closed   bool
 }
 
@@ -197,6 +211,7 @@ type settled struct {
 	verb  driver.Verb
 	delay time.Duration
 	call  int
+	at    time.Time
 }
 
 // give delivers messages, the first with that tag.
@@ -206,6 +221,19 @@ func (s *scriptedSession) give(tag uint64, messages ...driver.Message) {
 		in.Deliveries = append(in.Deliveries, driver.Delivery{Message: m, Attempt: 1, Receipt: driver.Receipt{Tag: tag + uint64(i)}})
 	}
 	s.intake <- in
+}
+
+// carry is give, but the Receive that took it returns when it lands, or its context ends.
+func (s *scriptedSession) carry(tag uint64, m driver.Message) {
+	s.carried <- driver.Intake{Deliveries: []driver.Delivery{{Message: m, Attempt: 1, Receipt: driver.Receipt{Tag: tag}}}}
+}
+
+// land has it return, unless it did.
+func (s *scriptedSession) land() {
+	select {
+	case s.landing <- struct{}{}:
+	default:
+	}
 }
 
 func (s *scriptedSession) Credit(messages, _ int) {
@@ -220,6 +248,15 @@ func (s *scriptedSession) Receive(ctx context.Context, in *driver.Intake) error 
 		in.Deliveries = append(in.Deliveries, i.Deliveries...)
 		in.Revocations = append(in.Revocations, i.Revocations...)
 		return nil
+	case i := <-s.carried:
+		select {
+		case <-s.landing:
+		case <-ctx.Done():
+		}
+		in.Deliveries = append(in.Deliveries, i.Deliveries...)
+		return nil
+	case err := <-s.errs:
+		return err
 	case <-s.done:
 		return s.err
 	case <-s.quiesced:
@@ -238,11 +275,25 @@ func (s *scriptedSession) Settle(_ context.Context, batch []driver.Settlement) {
 	}
 	for i := range batch {
 		v := &batch[i]
-		if v.Outcome = driver.Confirmed; s.settles != nil {
+		if v.Outcome = driver.Confirmed; s.commits != nil {
+			v.Outcome = driver.Accepted
+		}
+		if s.settles != nil {
 			s.settles(v)
 		}
-		s.settled = append(s.settled, settled{v.Tag, v.Verb, v.Delay, call})
+		s.settled = append(s.settled, settled{v.Tag, v.Verb, v.Delay, call, time.Now()})
 	}
+}
+
+func (s *scriptedSession) Commit(context.Context) error {
+	s.mu.Lock()
+	s.commit++
+	n := s.commit
+	s.mu.Unlock()
+	if s.commits == nil {
+		return nil
+	}
+	return s.commits(n)
 }
 
 // log returns what was settled so far.

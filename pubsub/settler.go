@@ -17,20 +17,28 @@ type settler struct {
 
 	// The receiver's mutex guards these.
 	pending  []driver.Settlement
-	flights  []*flight // of pending, one each
-	messages int       // credit owed
+	flights  []owner // of pending, one each
+	messages int     // credit owed
 	bytes    int
 	flushing bool
 	until    time.Time // until when a batch lingers; zero: none does
 
 	// Of run alone: what it has in hand, and how often in a row not all of it was done.
 	hand     []driver.Settlement
-	owners   []*flight // of hand, one each
+	owners   []owner // of hand, one each
 	failures int
 }
 
+// An owner is the flight of a settlement, which may be at its next attempt already
+// when a Keep is carried out.
+type owner struct {
+	*flight
+	attempt *Delivery
+	took    time.Duration // of the driver's call; only where hooks see it
+}
+
 // settleBackoff is for settlements that a broker did not take.
-var settleBackoff = Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
+var settleBackoff = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
 func (t *settler) init(s *session) {
 	t.session = s
@@ -41,7 +49,7 @@ func (t *settler) init(s *session) {
 // add takes a settlement. It is called with the lock.
 func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err error) {
 	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
-	t.flights = append(t.flights, f)
+	t.flights = append(t.flights, owner{flight: f, attempt: f.delivery})
 	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages {
 		t.poke()
 	}
@@ -73,8 +81,12 @@ func (t *settler) run() {
 		if linger == 0 {
 			t.load()
 		}
-		messages, bytes := t.messages, t.bytes
-		t.messages, t.bytes = 0, 0
+		messages, bytes := 0, 0
+		if !s.committer.behind() {
+			messages, bytes = t.messages, t.bytes
+			t.messages, t.bytes = 0, 0
+		}
+		returns := t.returns()
 		flushed := t.flushing && len(t.hand) == 0
 		draining := s.draining
 		s.unlock()
@@ -87,10 +99,29 @@ func (t *settler) run() {
 		case len(t.hand) == 0:
 			t.await(linger)
 		default:
+			if returns {
+				s.gate.shut(s.ctx)
+				s.mu.Lock()
+				t.load() // with what the Receive that was under way carried
+				s.unlock()
+			}
 			t.send()
 			t.conclude()
 		}
 	}
+}
+
+// returns says whether messages of keys go back to the broker with what is in hand.
+func (t *settler) returns() bool {
+	if len(t.session.distrusted) == 0 {
+		return false
+	}
+	for i := range t.owners {
+		if t.owners[i].doubt != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // await waits until there is something to do, or for d unless that is zero.
@@ -111,7 +142,7 @@ func (t *settler) await(d time.Duration) {
 // linger is how long a batch that is not full waits for messages that are with
 // their handlers.
 func (t *settler) linger() time.Duration {
-	if t.batch.Linger <= 0 || t.flushing || t.session.active == 0 || len(t.hand) > 0 ||
+	if t.batch.Linger <= 0 || t.session.committer != nil || t.flushing || t.session.active == 0 || len(t.hand) > 0 ||
 		len(t.pending) == 0 || t.batch.Messages > 0 && len(t.pending) >= t.batch.Messages {
 		t.until = time.Time{}
 		return 0
@@ -163,8 +194,23 @@ func (t *settler) send() {
 				end++
 			}
 		}
-		t.session.incarnation.Settle(t.session.ctx, t.hand[i:end])
+		t.settle(i, end)
 		i = end
+	}
+}
+
+// settle makes one call to the driver.
+func (t *settler) settle(from, to int) {
+	s := t.session
+	if len(s.hooks.settle) == 0 {
+		s.incarnation.Settle(s.ctx, t.hand[from:to])
+		return
+	}
+	began := time.Now()
+	s.incarnation.Settle(s.ctx, t.hand[from:to])
+	took := time.Since(began)
+	for i := from; i < to; i++ {
+		t.owners[i].took = took
 	}
 }
 
@@ -172,18 +218,27 @@ func (t *settler) send() {
 func (t *settler) conclude() {
 	s := t.session
 	var infos []SettleInfo
+	accepted := 0
 	s.mu.Lock()
 	for i := range t.hand {
+		if t.hand[i].Outcome == driver.Accepted {
+			accepted++
+		}
 		if len(s.hooks.settle) > 0 {
 			infos = append(infos, SettleInfo{
-				Delivery: t.owners[i].delivery,
-				Verb:     t.hand[i].Verb, Outcome: t.hand[i].Outcome, Err: t.hand[i].OutcomeErr,
+				Delivery: t.owners[i].attempt, Took: t.owners[i].took,
+				Verb: t.hand[i].Verb, Outcome: t.hand[i].Outcome, Err: t.hand[i].OutcomeErr,
 			})
 		}
-		t.outcome(&t.hand[i], t.owners[i])
+		t.outcome(&t.hand[i], t.owners[i].flight)
 	}
+	if accepted > 0 && s.committer != nil {
+		s.committer.accept(accepted)
+	}
+	asked := len(t.hand)
 	t.keep(func(i int) bool { return t.hand[i].Outcome == driver.Again && t.owners[i].stage != gone })
 	s.unlock()
+	s.gate.open()
 	for i := range infos {
 		for _, h := range s.hooks.settle {
 			h.OnSettle(infos[i])
@@ -192,6 +247,9 @@ func (t *settler) conclude() {
 	if len(t.hand) == 0 {
 		t.failures = 0
 		return
+	}
+	if len(t.hand) < asked {
+		t.failures = 0 // the broker takes others: these do not slow them down
 	}
 	t.failures++
 	s.log.Warn("waybill: the broker did not take settlements, trying again", "settlements", len(t.hand), "error", t.hand[0].OutcomeErr)
@@ -204,11 +262,13 @@ func (t *settler) outcome(v *driver.Settlement, f *flight) {
 	switch v.Outcome {
 	case driver.Again:
 		return
-	case driver.Confirmed, driver.Sent:
+	case driver.Confirmed, driver.Sent, driver.Accepted:
 	case driver.Lost:
-		s.log.Debug("waybill: settlement came too late", "verb", v.Verb, "id", f.delivery.ID)
+		verb, id := v.Verb, f.delivery.ID
+		s.later = append(s.later, func() { s.log.Debug("waybill: settlement came too late", "verb", verb, "id", id) })
 	default:
-		s.log.Error("waybill: settlement failed", "verb", v.Verb, "id", f.delivery.ID, "error", v.OutcomeErr)
+		verb, id, err := v.Verb, f.delivery.ID, v.OutcomeErr
+		s.later = append(s.later, func() { s.log.Error("waybill: settlement failed", "verb", verb, "id", id, "error", err) })
 	}
 	switch {
 	case v.Verb != driver.Keep:

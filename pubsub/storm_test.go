@@ -24,6 +24,8 @@ func TestStorm(t *testing.T) {
 		"native":      nil,
 		"like kafka":  memory.LikeKafka,
 		"one by one":  func(c *driver.Capabilities) { c.SendsPerKey, c.SendNeverBlocks = 1, false },
+		"by key":      func(c *driver.Capabilities) { c.KeyPerSend, c.SendNeverBlocks = true, false },
+		"windowed":    func(c *driver.Capabilities) { c.SendWindow, c.SendNeverBlocks = 3, false },
 		"no delays":   func(c *driver.Capabilities) { c.RetryDelay, c.OrderedRetry = 0, driver.HoldsNone },
 		"short holds": func(c *driver.Capabilities) { c.Hold = 50 * time.Millisecond },
 	} {

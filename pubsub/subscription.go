@@ -2,7 +2,9 @@ package pubsub
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,11 +68,20 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 	if err := s.config.consistent(); err != nil {
 		return err
 	}
+	for _, p := range s.config.letters {
+		if t, ok := p.(*Topic); ok && t != nil && t.client == s.client && t.name == s.config.Topic {
+			return invalid("topic %q would dead-letter into itself, again and again: give the dead-letter middleware the publisher of another topic", t.name)
+		}
+	}
 	conn, err := s.client.connection.get(ctx)
 	if err != nil {
 		return err
 	}
 	s.caps = conn.Capabilities()
+	if s.caps.InFlight > 0 {
+		s.config.limit = s.config.limit.or(s.caps.InFlight, 0)
+	}
+	s.config.limit = s.config.limit.or(inFlightMessages, inFlightBytes)
 	if err := s.config.suits(&s.caps); err != nil {
 		return err
 	}
@@ -86,7 +97,6 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 
 // fill puts defaults where nothing was said.
 func (c *subscriberConfig) fill() {
-	c.limit = c.limit.or(inFlightMessages, inFlightBytes)
 	if c.concurrency == 0 {
 		c.concurrency = defaultConcurrency
 	}
@@ -95,6 +105,10 @@ func (c *subscriberConfig) fill() {
 	}
 	if c.maxHandling == 0 {
 		c.maxHandling = defaultMaxHandling
+	}
+	if c.maxAttempts == 0 {
+		// A broker does not see the attempts that are made here in between.
+		c.maxAttempts = c.deadLetter.MaxAttempts
 	}
 }
 
@@ -155,7 +169,7 @@ func (c *subscriberConfig) suits(caps *driver.Capabilities) error {
 }
 
 func (c *subscriberConfig) request() driver.SubscribeRequest {
-	r := driver.SubscribeRequest{TopicRequest: c.TopicRequest, Group: c.group, Lease: c.lease}
+	r := driver.SubscribeRequest{TopicRequest: c.TopicRequest, Group: c.group, Member: strings.ToLower(rand.Text()), Lease: c.lease}
 	if c.poison&poisonNative != 0 {
 		d := c.deadLetter
 		r.DeadLetter = &d
@@ -167,7 +181,10 @@ func (c *subscriberConfig) request() driver.SubscribeRequest {
 // dead-letter middleware around it sees it.
 func (c *subscriberConfig) lastAttempt(next Handler) Handler {
 	return func(ctx context.Context, d *Delivery) error {
-		return c.ceiling(d, next(ctx, d))
+		d.reached = true
+		err := c.ceiling(d, next(ctx, d))
+		noteFailure(d, err)
+		return err
 	}
 }
 
@@ -190,6 +207,39 @@ func (s *Subscription) Group() string { return s.config.group }
 
 // String names the subscription for logs.
 func (s *Subscription) String() string { return "subscription " + s.config.target() }
+
+// Backlog tells how much waits for the group, or the queue, on the broker. It fails with
+// CodeUnsupported where the broker does not tell, and for a broadcast.
+func (s *Subscription) Backlog(ctx context.Context) (Backlog, error) {
+	if s.request.Broadcast() {
+		return Backlog{}, fail("backlog", s.config.target(), unsupported(s.caps, "tell the backlog of a broadcast"))
+	}
+	b, err := s.client.backlog(ctx, s.request)
+	return b, fail("backlog", s.config.target(), err)
+}
+
+// Flights is what a subscription has in flight: fetched, and not settled.
+type Flights struct {
+	// Messages and Bytes count all of it.
+	Messages, Bytes int
+	// Running of them are with their handlers; of a batch handler, it counts batches.
+	Running int
+	// Held of them failed and wait here for their next attempt.
+	Held int
+}
+
+// Flights tells what is in flight here; nothing while no Receive runs.
+func (s *Subscription) Flights() Flights {
+	s.mu.Lock()
+	r := s.current
+	s.mu.Unlock()
+	if r == nil {
+		return Flights{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Flights{Messages: r.count, Bytes: r.bytes, Running: r.active, Held: r.waiting}
+}
 
 // Receive blocks and calls handler for each delivery, until ctx ends; then it
 // drains: it takes in nothing more, gives back what was not started, waits for
@@ -271,13 +321,13 @@ func (s *Subscription) receive(ctx context.Context, r *receiver) error {
 
 // Close ends a Receive that runs, and waits within ctx until it has drained; when
 // ctx ends first, running handlers' contexts end. Receive fails with ErrClosed
-// from then on. The group stays on the broker. A second Close does nothing.
+// from then on. The group stays on the broker. A second Close waits for the same.
 func (s *Subscription) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	r := s.current
 	s.mu.Unlock()
-	s.client.release(s)
+	defer s.client.release(s) // not before: a client that closes meanwhile waits for it
 	if r == nil {
 		return nil
 	}

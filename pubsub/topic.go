@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -67,10 +68,12 @@ func (c *Client) publisher(ctx context.Context, name string, options []Publisher
 		return nil, err
 	}
 	t.batcher = newBatcher(t, opened, batch)
-	if len(t.config.middleware) > 0 {
-		t.chain = t.sendAsync
-		for i := len(t.config.middleware) - 1; i >= 0; i-- {
-			t.chain = t.config.middleware[i](t.chain)
+	for i := len(t.config.middleware) - 1; i >= 0; i-- {
+		if middleware := t.config.middleware[i](t); middleware != nil {
+			if t.chain == nil {
+				t.chain = t.sendAsync
+			}
+			t.chain = middleware(t.chain)
 		}
 	}
 	if !c.adopt(t) {
@@ -93,6 +96,9 @@ func (c *topicConfig) suits(caps *driver.Capabilities) error {
 
 // Name returns the topic's name.
 func (t *Topic) Name() string { return t.name }
+
+// Kind returns what the topic is for: driver.Event or driver.Queue.
+func (t *Topic) Kind() driver.Kind { return t.config.Kind }
 
 // Publish sends messages in order and waits until the broker has confirmed each
 // of them. Of several, some may fail while others are stored: the error then is
@@ -127,7 +133,9 @@ func (t *Topic) publishOne(ctx context.Context, m *Message) error {
 	}
 	if call.await(ctx) {
 		err := o.err
-		t.batcher.recycle(call)
+		if err == nil {
+			t.batcher.recycle(call) // what failed is perhaps in the queue still
+		}
 		return err
 	}
 	// What is still under way keeps the call; it is not used again.
@@ -142,9 +150,13 @@ func (t *Topic) publishMany(ctx context.Context, messages []*Message) error {
 		o := &items[i]
 		o.call = call
 		err := check(m, &t.caps, t.config.Ordered)
-		if err == nil {
+		switch {
+		case err == nil:
 			o.message[0] = driver.Message(*m)
+			o.together = call
 			err = t.batcher.submit(ctx, o)
+		case m != nil:
+			t.batcher.spoil(call, m.Key)
 		}
 		if err != nil {
 			o.reject(err)
@@ -158,6 +170,9 @@ func (t *Topic) publishChained(ctx context.Context, messages []*Message) error {
 	call := newCall()
 	items := make([]outgoing, len(messages))
 	call.expect(len(messages))
+	if len(messages) > 1 && t.config.Ordered {
+		ctx = context.WithValue(ctx, togetherKey{}, together{t.batcher, call})
+	}
 	for i, m := range messages {
 		o := &items[i]
 		o.call, o.batcher = call, t.batcher
@@ -166,7 +181,8 @@ func (t *Topic) publishChained(ctx context.Context, messages []*Message) error {
 			continue
 		}
 		o.place = sent
-		t.chain(ctx, m.clone(), func(err error) { t.batcher.complete(o, err) })
+		key := m.Key
+		t.chain(ctx, m.clone(), func(err error) { t.batcher.complete(o, key, err) })
 	}
 	return t.collect(ctx, call, items)
 }
@@ -174,10 +190,15 @@ func (t *Topic) publishChained(ctx context.Context, messages []*Message) error {
 // collect waits for a call and makes Publish's error of its outcomes.
 func (t *Topic) collect(ctx context.Context, call *call, items []outgoing) error {
 	done := call.await(ctx)
+	if !done && t.chain != nil {
+		t.batcher.lapse()
+	}
 	var failed []FailedMessage
 	for i := range items {
-		err := items[i].err
-		if !done {
+		var err error
+		if done {
+			err = items[i].err
+		} else {
 			err = t.batcher.abandon(ctx, &items[i])
 		}
 		if err != nil {
@@ -197,8 +218,9 @@ func (t *Topic) collect(ctx context.Context, call *call, items []outgoing) error
 // PublishAsync sends a message and calls done once with its outcome, from
 // another goroutine or before it returns. It returns when the message is on its
 // way, in the order of the calls; it blocks only at PublishLimit, and no longer
-// than ctx lasts. done must not block; it may call PublishAsync where the limit
-// is not near. A nil done is for those who do not care for the outcome.
+// than ctx lasts. done must not block, nor close the topic, for Close waits until
+// each done has returned; it may call PublishAsync where the limit is not near. A
+// nil done is for those who do not care for the outcome.
 //
 // ctx bounds how long the message waits to be sent, not how long its
 // confirmation takes.
@@ -212,7 +234,12 @@ func (t *Topic) PublishAsync(ctx context.Context, m *Message, done func(error)) 
 	case m == nil:
 		report(invalid("message is nil"))
 	case t.chain != nil:
-		t.chain(ctx, m.clone(), report)
+		var told atomic.Bool // of a middleware that is wrong, the first outcome counts
+		t.chain(ctx, m.clone(), func(err error) {
+			if !told.Swap(true) {
+				report(err)
+			}
+		})
 	default:
 		t.sendAsync(ctx, m, report)
 	}
@@ -222,24 +249,30 @@ func (t *Topic) PublishAsync(ctx context.Context, m *Message, done func(error)) 
 func (t *Topic) sendAsync(ctx context.Context, m *Message, done func(error)) {
 	err := check(m, &t.caps, t.config.Ordered)
 	if err == nil {
-		err = t.batcher.submit(ctx, &outgoing{message: [1]driver.Message{driver.Message(*m)}, done: done})
+		o := &outgoing{message: [1]driver.Message{driver.Message(*m)}, done: done}
+		if t.config.Ordered && t.chain != nil {
+			if several, _ := ctx.Value(togetherKey{}).(together); several.batcher == t.batcher {
+				o.together = several.call
+			}
+		}
+		err = t.batcher.submit(ctx, o)
 	}
 	if err != nil {
 		done(err)
 	}
 }
 
-// Close sends what was taken, waits for the outcomes within ctx, and closes the
-// topic. What has none when ctx ends fails. Publishing fails with ErrClosed from
-// then on. A second Close does nothing.
+// Close sends what was taken, waits within ctx until each outcome is there and was
+// told, and closes the topic. What has none when ctx ends fails. Publishing fails with ErrClosed from
+// then on. A second Close waits within its ctx for the first.
 func (t *Topic) Close(ctx context.Context) error {
-	t.client.release(t)
+	defer t.client.release(t) // not before: a client that closes meanwhile waits for it
 	return fail("close publisher", t.name, t.batcher.close(ctx))
 }
 
 // observe tells the hooks an outcome.
 func (t *Topic) observe(o *outgoing) {
-	info := PublishInfo{Topic: t.name, Key: o.message[0].Key, Bytes: o.size, Took: time.Since(o.started), Err: o.err}
+	info := PublishInfo{Topic: t.name, Kind: t.config.Kind, Key: o.message[0].Key, Bytes: o.size, Took: time.Since(o.started), Err: o.err}
 	for _, h := range t.client.config.hooks.publish {
 		h.OnPublish(info)
 	}

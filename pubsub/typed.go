@@ -2,8 +2,10 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/waybill-go/waybill/codec"
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -28,7 +30,10 @@ func (p *TypedPublisher[T]) Message(v T) (*Message, error) {
 		return nil, invalid("typed publisher needs a Publisher and a Codec")
 	}
 	payload, err := p.Codec.Encode(v)
-	if err != nil {
+	switch {
+	case errors.Is(err, codec.ErrUnavailable):
+		return nil, driver.Wrap(CodeUnavailable, fmt.Sprintf("encode %T", v), err)
+	case err != nil:
 		return nil, driver.Wrap(CodeFailed, fmt.Sprintf("encode %T", v), err)
 	}
 	m := &Message{Body: payload.Body, Headers: maps.Clone(payload.Headers)}
@@ -72,16 +77,23 @@ func (p *TypedPublisher[T]) PublishAsync(ctx context.Context, v T, done func(err
 	}
 }
 
+// codecDelay is how long a message waits for a codec that is unavailable.
+const codecDelay = 5 * time.Second
+
 // Typed makes a Handler of a function that handles values. A body that the codec
-// cannot decode fails permanently: it would fail again. A nil codec or handle makes
-// a nil Handler, which Receive refuses.
+// cannot decode fails permanently: it would fail again. Where the codec is unavailable
+// (codec.ErrUnavailable), the message is postponed by five seconds, and no attempt is
+// counted. A nil codec or handle makes a nil Handler, which Receive refuses.
 func Typed[T any](c codec.Codec[T], handle func(ctx context.Context, value T, d *Delivery) error) Handler {
 	if c == nil || handle == nil {
 		return nil
 	}
 	return func(ctx context.Context, d *Delivery) error {
 		v, err := c.Decode(codec.Payload{Body: d.Body, ContentType: d.Headers[HeaderContentType], Headers: d.Headers})
-		if err != nil {
+		switch {
+		case errors.Is(err, codec.ErrUnavailable):
+			return Postpone(codecDelay, fmt.Errorf("decode %T: %w", v, err))
+		case err != nil:
 			return Permanent(fmt.Errorf("decode %T: %w", v, err))
 		}
 		return handle(ctx, v, d)

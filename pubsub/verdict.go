@@ -18,6 +18,8 @@ const (
 	VerdictPermanent
 	// VerdictDrop: done, and logged.
 	VerdictDrop
+	// VerdictPostpone: not now, and not an attempt.
+	VerdictPostpone
 )
 
 // String returns the verdict in lower case.
@@ -29,6 +31,8 @@ func (v Verdict) String() string {
 		return "permanent"
 	case VerdictDrop:
 		return "drop"
+	case VerdictPostpone:
+		return "postpone"
 	default:
 		return "retry"
 	}
@@ -47,6 +51,8 @@ func (e *verdictError) Error() string {
 		return "permanent: " + e.err.Error()
 	case VerdictDrop:
 		return "drop: " + e.err.Error()
+	case VerdictPostpone:
+		return fmt.Sprintf("postponed by %v: %v", e.delay, e.err)
 	default:
 		return fmt.Sprintf("retry after %v: %v", e.delay, e.err)
 	}
@@ -76,6 +82,22 @@ func RetryAfter(d time.Duration, err error) error {
 	return &verdictError{verdict: VerdictRetry, delay: max(d, 0), err: err}
 }
 
+// Postpone says that a message was not tried: it comes again, not before d has passed,
+// and Delivery.Attempt stays as it is. It is for what keeps any message from being
+// handled, such as a limit of the rate or a service that is known to be down, so that
+// waiting does not use up attempts. The message is held in the process, and counts as in
+// flight: enough of them pause intake. What waits when the subscription drains goes back
+// to the broker as if it had never started. A d beyond MaxHandling, or beyond what the broker
+// lets a delivery be held, is left to the broker where it can delay a retry, and that
+// counts there as an attempt; else it is cut, and a warning logged. A negative d is zero.
+// Postpone(d, nil) has a reason of its own.
+func Postpone(d time.Duration, err error) error {
+	if err == nil {
+		err = errors.New("not now")
+	}
+	return &verdictError{verdict: VerdictPostpone, delay: max(d, 0), err: err}
+}
+
 // Drop says that a message is of no use: it is settled as if handled, and the
 // reason is logged. Drop(nil) is nil.
 func Drop(err error) error {
@@ -86,7 +108,7 @@ func Drop(err error) error {
 }
 
 // VerdictOf reads a handler's error as the engine does: the outermost verdict in
-// its chain, else VerdictRetry; nil is VerdictDone. delay is RetryAfter's, or
+// its chain, else VerdictRetry; nil is VerdictDone. delay is RetryAfter's or Postpone's, or
 // negative where the error leaves the delay to the subscription.
 func VerdictOf(err error) (v Verdict, delay time.Duration) {
 	if err == nil {
@@ -96,8 +118,8 @@ func VerdictOf(err error) (v Verdict, delay time.Duration) {
 	if !errors.As(err, &e) {
 		return VerdictRetry, -1
 	}
-	if e.verdict == VerdictRetry {
-		return VerdictRetry, e.delay
+	if e.verdict == VerdictRetry || e.verdict == VerdictPostpone {
+		return e.verdict, e.delay
 	}
 	return e.verdict, -1
 }

@@ -33,6 +33,8 @@ type library struct {
 var libraries = []library{
 	{"bare", 1, prepareBare},
 	{"waybill", 1, prepareWaybill},
+	{"waybill-otel", 10, prepareTelemetry(1)},
+	{"waybill-otel-1%", 2, prepareTelemetry(.01)},
 	{"gocloud", 20, prepareGocloud},
 	{"watermill", 10, prepareWatermill},
 }
@@ -69,17 +71,7 @@ func run(ctx context.Context, rounds, messages int, only []string, out string) e
 		}
 		rows = append(rows, measured...)
 	}
-	if err := measure.Print(os.Stdout, rows); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // results are for everybody
-	if err != nil {
-		return err
-	}
-	if err := measure.Append(f, rows); err != nil {
-		return err
-	}
-	return f.Close()
+	return measure.Report(os.Stdout, out, rows)
 }
 
 func cases(messages int) []measure.Case {
@@ -97,8 +89,8 @@ func cases(messages int) []measure.Case {
 // stream publishes as fast as it goes and waits until all is handled.
 func (l library) stream(subscribers, messages int) measure.Contender {
 	return measure.Contender{Who: l.who, Messages: messages, Prepare: func(ctx context.Context) (func(context.Context, int) error, func() error, error) {
-		all := newCounter(messages * subscribers)
-		publish, stop, err := l.prepare(ctx, subscribers, all.add)
+		all := measure.NewCountdown(messages * subscribers)
+		publish, stop, err := l.prepare(ctx, subscribers, all.Done)
 		run := func(ctx context.Context, n int) error {
 			body := make([]byte, bodySize)
 			for range n {
@@ -106,7 +98,7 @@ func (l library) stream(subscribers, messages int) measure.Contender {
 					return err
 				}
 			}
-			return all.wait(ctx)
+			return all.Wait(ctx)
 		}
 		return run, stop, err
 	}}

@@ -10,11 +10,15 @@ import (
 )
 
 func prepareWaybill(ctx context.Context, subscribers int, handled func()) (func(context.Context, []byte) error, func() error, error) {
+	return prepareClient(ctx, subscribers, handled)
+}
+
+func prepareClient(ctx context.Context, subscribers int, handled func(), options ...pubsub.ClientOption) (func(context.Context, []byte) error, func() error, error) {
 	broker, err := memory.New(memory.Config{BacklogMessages: channelSize})
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := pubsub.New(ctx, broker)
+	client, err := pubsub.New(ctx, broker, options...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 type Broker struct {
 	config Config
 	caps   driver.Capabilities
-	began  time.Time
+	began  time.Time // a nanosecond before, so that no moment of its life is zero
 
 	mu      sync.Mutex
 	topics  map[string]*topic
@@ -32,7 +31,7 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Broker{config: c, caps: caps, began: time.Now(), topics: map[string]*topic{}, conns: map[*conn]bool{}}, nil
+	return &Broker{config: c, caps: caps, began: time.Now().Add(-1), topics: map[string]*topic{}, conns: map[*conn]bool{}}, nil
 }
 
 // Open makes a connection.
@@ -45,7 +44,7 @@ func (b *Broker) Open(ctx context.Context) (driver.Conn, error) {
 	if b.refusal != nil {
 		return nil, b.refusal
 	}
-	c := &conn{broker: b, done: make(chan struct{}), senders: map[*sender]bool{}, sessions: map[*session]bool{}}
+	c := &conn{Life: driver.NewLife(nil), broker: b, senders: map[*sender]bool{}, sessions: map[*session]bool{}}
 	b.conns[c] = true
 	return c, nil
 }
@@ -76,32 +75,24 @@ func (b *Broker) Refuse(err error) {
 // topic finds a topic, and makes or verifies it as the request says.
 func (b *Broker) topic(r *driver.TopicRequest) (*topic, error) {
 	switch {
-	case r.Topic == "":
-		return nil, driver.Errorf(driver.CodeInvalid, "topic is empty")
 	case len(r.Settings) > 0:
-		return nil, driver.Errorf(driver.CodeInvalid, fmt.Sprintf("memory knows no settings, and so none of type %T", r.Settings[0]))
+		return nil, driver.Errorf(driver.CodeInvalid, "memory knows no settings, and so none of type %T", r.Settings[0])
 	case r.Ordered && !b.caps.Ordered:
-		return nil, b.cannot("keep order")
-	case r.Kind == driver.Queue && !b.caps.Queues:
-		return nil, b.cannot("carry a queue")
+		return nil, driver.Errorf(driver.CodeUnsupported, "%s cannot keep order", b.caps.String())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.topics[r.Topic]
 	switch {
 	case t == nil && r.Topology != driver.Create:
-		return nil, driver.Errorf(driver.CodeNotFound, fmt.Sprintf("topic %q does not exist; create it, or open it with topology create", r.Topic))
+		return nil, driver.Errorf(driver.CodeNotFound, "topic %q does not exist; create it, or open it with topology create", r.Topic)
 	case t == nil:
 		t = newTopic(b, r)
 		b.topics[r.Topic] = t
 	case t.kind != r.Kind:
-		return nil, driver.Errorf(driver.CodeConflict, fmt.Sprintf("topic %q is of kind %s, not %s", r.Topic, t.kind, r.Kind))
+		return nil, driver.Errorf(driver.CodeConflict, "topic %q is of kind %s, not %s: whoever opens it must say the same", r.Topic, t.kind, r.Kind)
 	case t.ordered != r.Ordered:
-		return nil, driver.Errorf(driver.CodeConflict, fmt.Sprintf("topic %q: ordered is %t, not %t", r.Topic, t.ordered, r.Ordered))
+		return nil, driver.Errorf(driver.CodeConflict, "topic %q: ordered is %t, not %t: whoever opens it must say the same", r.Topic, t.ordered, r.Ordered)
 	}
 	return t, nil
-}
-
-func (b *Broker) cannot(what string) error {
-	return driver.Errorf(driver.CodeUnsupported, b.caps.String()+" cannot "+what)
 }

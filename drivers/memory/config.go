@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"fmt"
 	"reflect"
 	"time"
 
@@ -38,7 +37,7 @@ func (c Config) withDefaults() Config {
 func (c Config) capabilities() (driver.Capabilities, error) {
 	if c.BacklogMessages < 0 || c.BacklogBytes < 0 {
 		return driver.Capabilities{}, driver.Errorf(driver.CodeInvalid,
-			fmt.Sprintf("memory: backlog of %d messages, %d bytes must not be negative", c.BacklogMessages, c.BacklogBytes))
+			"memory: backlog of %d messages, %d bytes must not be negative", c.BacklogMessages, c.BacklogBytes)
 	}
 	caps := everything(max(c.Lease, 0))
 	if c.Turn == nil {
@@ -47,7 +46,7 @@ func (c Config) capabilities() (driver.Capabilities, error) {
 	full := caps
 	c.Turn(&caps)
 	if what := stronger(caps, full); what != "" {
-		return caps, driver.Errorf(driver.CodeInvalid, "memory: capability "+what+" can only be turned down")
+		return caps, driver.Errorf(driver.CodeInvalid, "memory: capability %s can only be turned down", what)
 	}
 	return caps, nil
 }
@@ -56,12 +55,25 @@ func everything(lease time.Duration) driver.Capabilities {
 	return driver.Capabilities{
 		Broker: "memory",
 		Groups: true, Queues: true, Broadcast: true, Ordered: true, DeadLetter: true,
+		ShowsMismatch: true, Competing: true,
 		Attempts:     driver.Exact,
 		PublishDelay: driver.Unlimited, RetryDelay: driver.Unlimited,
 		OrderedRetry: driver.WithTail,
 		Lease:        lease, Hold: driver.Unlimited,
 		SendNeverBlocks: true, ResendUnknown: true,
 		SettleConfirmed: true, Backlog: true,
+	}
+}
+
+// settles is the outcome of a settlement that works.
+func (b *Broker) settles() driver.Outcome {
+	switch {
+	case b.caps.SettleCommits:
+		return driver.Accepted
+	case b.caps.SettleConfirmed:
+		return driver.Confirmed
+	default:
+		return driver.Sent
 	}
 }
 
@@ -80,8 +92,10 @@ func stronger(c, full driver.Capabilities) string {
 		case reflect.Int64:
 			more = x.Int() > y.Int()
 		}
-		if more && a.Type().Field(i).Name != "TextHeaders" {
-			return a.Type().Field(i).Name
+		switch name := a.Type().Field(i).Name; {
+		case name == "TextHeaders", name == "RetryInHold", name == "SettleCommits", name == "KeyPerSend":
+		case more:
+			return name
 		}
 	}
 	return ""

@@ -1,9 +1,5 @@
 package memory
 
-import (
-	"time"
-)
-
 // An entry is one message of one group, until it is settled.
 type entry struct {
 	*stored
@@ -11,14 +7,15 @@ type entry struct {
 	attempts int    // that failed
 	lane     *lane  // of its key, in an ordered topic
 	place    place
-	due      time.Time // until when it is delayed
-	heap     int       // its index among the delayed
+	due      moment // until when it is delayed
+	heap     int    // its index among the delayed
 
 	// While it is out:
 	session  *session
 	tag      uint64
-	since    time.Time
-	deadline time.Time // zero: none
+	accepted bool // as handled, until the commit
+	since    moment
+	deadline moment // zero: none
 
 	next, prev *entry
 	list       *list
@@ -75,7 +72,7 @@ func (l *list) restore(e *entry) {
 // the end.
 func (l *list) lease(e *entry) {
 	at := l.last
-	for at != nil && at.deadline.After(e.deadline) {
+	for at != nil && at.deadline > e.deadline {
 		at = at.prev
 	}
 	l.insert(at, e)
@@ -102,10 +99,10 @@ type delays []*entry
 
 func (d delays) Len() int { return len(d) }
 func (d delays) Less(i, j int) bool {
-	if d[i].due.Equal(d[j].due) {
+	if d[i].due == d[j].due {
 		return d[i].seq < d[j].seq
 	}
-	return d[i].due.Before(d[j].due)
+	return d[i].due < d[j].due
 }
 func (d delays) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]

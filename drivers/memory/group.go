@@ -16,26 +16,36 @@ type group struct {
 	name      string
 	ephemeral bool // of a broadcast
 
-	inbox inbox
+	settled totals          // of the journal, what is kept no longer, or was there before
+	waiting atomic.Int32    // waiters
+	_       [cacheLine]byte // publishers read what is above, and readers write what is below
 
-	mu    sync.Mutex
-	seq   uint64
-	tag   uint64       // of the last delivery
-	kept  atomic.Int64 // only senders, who hold the topic's lock, add
-	bytes atomic.Int64
-	ready list // without a lane
-	lanes map[string]*lane
-	open  []*lane // whose first entry may go to any session
-	out   list    // by deadline
-	later delays
-	spare *entry // for use again
+	mu     sync.Mutex
+	unread cursor
+	seq    uint64
+	tag    uint64 // of the last delivery
+	freed  freed
+	ready  list // without a lane
+	lanes  map[string]*lane
+	open   []*lane // whose first entry may go to any session
+	out    list    // by deadline
+	later  delays
+	spare  *entry // for use again
 
 	sessions []*session
 	waiters  []*session // in Receive, with credit, and nothing for them
-	waiting  atomic.Int32
 	timer    *time.Timer
-	alarm    time.Time // when timer fires; zero: it does not
+	alarm    moment // when timer fires; zero: it does not
 }
+
+const cacheLine = 64
+
+// totals counts messages and their bytes.
+type totals struct{ messages, bytes atomic.Int64 }
+
+// freed is what was forgotten and still counts as kept: publishers are told of
+// many at once.
+type freed struct{ messages, bytes int64 }
 
 // A lane is one key of an ordered topic: its entries are with one session at a time.
 type lane struct {
@@ -47,58 +57,40 @@ type lane struct {
 	listed bool     // in group.open or in holder.lanes
 }
 
+// newGroup makes a group that reads what is published from now on. It is called with
+// the topic's lock, or before there is anybody else.
 func newGroup(t *topic, name string) *group {
-	g := &group{topic: t, name: name}
+	g := &group{topic: t, name: name, unread: t.journal.end()}
+	g.settled.messages.Store(t.journal.messages.Load())
+	g.settled.bytes.Store(t.journal.bytes.Load())
 	if t.ordered {
 		g.lanes = map[string]*lane{}
 	}
 	return g
 }
 
-// room says whether a message may be added.
-func (g *group) room(size int) bool {
-	c := &g.topic.broker.config
-	kept := g.kept.Load()
-	return kept == 0 || kept < int64(c.BacklogMessages) && g.bytes.Load()+int64(size) <= int64(c.BacklogBytes)
-}
+// kept is how many messages wait or are out.
+func (g *group) kept() int { return int(g.topic.journal.messages.Load() - g.settled.messages.Load()) }
 
-// An inbox is where publishers leave messages: they meet readers there for a moment
-// only, and not while those take or settle a batch.
-type inbox struct {
-	mu       sync.Mutex
-	messages []*stored
-	spare    []*stored
-}
+// bytes is how large they are.
+func (g *group) bytes() int { return int(g.topic.journal.bytes.Load() - g.settled.bytes.Load()) }
 
-// put adds a message.
-func (g *group) put(s *stored) {
-	g.kept.Add(1)
-	g.bytes.Add(int64(s.size))
-	g.inbox.mu.Lock()
-	g.inbox.messages = append(g.inbox.messages, s)
-	g.inbox.mu.Unlock()
-	// A session that has just begun to wait looks into the inbox after that.
-	if g.waiting.Load() > 0 || s.message.Delay > 0 {
+// notice tells a group that the journal has more, if it must know at once. A session
+// that has just begun to wait looks into the journal after that.
+func (g *group) notice(delayed bool) {
+	if delayed || g.waiting.Load() > 0 {
 		g.mu.Lock()
 		g.collect()
 		g.wake()
-		g.mu.Unlock()
+		g.unlock()
 	}
 }
 
-// collect takes in what is in the inbox.
+// collect takes in what the journal has more.
 func (g *group) collect() {
-	g.inbox.mu.Lock()
-	messages := g.inbox.messages
-	g.inbox.messages, g.inbox.spare = g.inbox.spare[:0], nil
-	g.inbox.mu.Unlock()
-	for _, s := range messages {
+	for s := g.unread.next(); s != nil; s = g.unread.next() {
 		g.add(s)
 	}
-	clear(messages)
-	g.inbox.mu.Lock()
-	g.inbox.spare = messages
-	g.inbox.mu.Unlock()
 }
 
 // add makes an entry of a message.
@@ -121,7 +113,7 @@ func (g *group) add(s *stored) {
 		e.lane = l
 	}
 	if s.message.Delay > 0 {
-		g.delay(e, g.topic.broker.began.Add(s.published+s.message.Delay))
+		g.delay(e, s.published.add(s.message.Delay))
 	} else {
 		g.restore(e)
 	}
@@ -137,16 +129,26 @@ func (g *group) stock() {
 	}
 }
 
-// forget ends an entry that is in no list.
+// forget ends an entry that is in no list. Its room is free with unlock.
 func (g *group) forget(e *entry) {
-	g.kept.Add(-1)
-	g.bytes.Add(-int64(e.size))
+	g.freed.messages++
+	g.freed.bytes += int64(e.size)
 	if l := e.lane; l != nil {
 		g.tidy(l)
 	}
 	// put sets the rest anew; a receipt of before is void by its tag.
 	e.stored, e.lane, e.session, e.attempts, e.place = nil, nil, nil, 0, free
 	e.next, g.spare = g.spare, e
+}
+
+// unlock gives the lock back, and their room to publishers.
+func (g *group) unlock() {
+	if g.freed.messages > 0 {
+		g.settled.messages.Add(g.freed.messages)
+		g.settled.bytes.Add(g.freed.bytes)
+		g.freed = freed{}
+	}
+	g.mu.Unlock()
 }
 
 // restore makes an entry ready, in its old place.
@@ -161,7 +163,7 @@ func (g *group) restore(e *entry) {
 }
 
 // delay keeps an entry away until it is due.
-func (g *group) delay(e *entry, due time.Time) {
+func (g *group) delay(e *entry, due moment) {
 	e.place, e.due = delayed, due
 	heap.Push(&g.later, e)
 	g.arm(due)
@@ -273,22 +275,22 @@ func (g *group) wake() {
 }
 
 // deliver hands an entry to a session.
-func (g *group) deliver(e *entry, s *session, now, deadline time.Time) {
+func (g *group) deliver(e *entry, s *session, now, deadline moment) {
 	g.tag++
-	e.place, e.session, e.tag, e.since, e.deadline = out, s, g.tag, now, deadline
+	e.place, e.session, e.tag, e.since, e.deadline, e.accepted = out, s, g.tag, now, deadline, false
 	g.out.lease(e)
 }
 
 // deadline is when a lease of d ends; the broker's longest hold bounds it.
-func (g *group) deadline(d time.Duration, since, now time.Time) time.Time {
+func (g *group) deadline(d time.Duration, since, now moment) moment {
 	hold := g.topic.broker.caps.Hold
 	switch {
-	case d > 0 && (hold <= 0 || now.Add(d).Before(since.Add(hold)) || hold == driver.Unlimited):
-		return now.Add(d)
+	case d > 0 && (hold <= 0 || now.add(d) < since.add(hold) || hold == driver.Unlimited):
+		return now.add(d)
 	case hold <= 0 || hold == driver.Unlimited:
-		return time.Time{}
+		return 0
 	default:
-		return since.Add(hold)
+		return since.add(hold)
 	}
 }
 
@@ -314,7 +316,7 @@ func (g *group) comeBack(e *entry, d time.Duration, counts bool, policy *driver.
 	if d == 0 {
 		g.restore(e)
 	} else {
-		g.delay(e, time.Now().Add(d))
+		g.delay(e, g.topic.broker.now().add(d))
 		if l != nil && g.topic.broker.caps.OrderedRetry == driver.WithTail && (l.shut == nil || e.seq < l.shut.seq) {
 			l.shut = e
 		}
@@ -328,7 +330,7 @@ func (g *group) comeBack(e *entry, d time.Duration, counts bool, policy *driver.
 // join adds a session.
 func (g *group) join(s *session) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	g.sessions = append(g.sessions, s)
 }
 
@@ -371,7 +373,7 @@ func (g *group) leave(s *session, counts bool) {
 	if g.timer != nil && g.ephemeral {
 		g.timer.Stop()
 	}
-	g.mu.Unlock()
+	g.unlock()
 	g.topic.send(letters)
 	if g.ephemeral {
 		g.topic.drop(g)

@@ -2,9 +2,6 @@ package memory
 
 import (
 	"maps"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -20,18 +17,7 @@ func (g *group) bury(e *entry, policy *driver.DeadLetter, reason error) *letter 
 	m := e.message
 	m.Delay = 0
 	m.Headers = maps.Clone(m.Headers)
-	if m.Headers == nil {
-		m.Headers = map[string]string{}
-	}
-	text := "attempts used up"
-	if reason != nil {
-		text = strings.TrimPrefix(reason.Error(), "permanent: ")
-	}
-	m.Headers["dead-letter-topic"] = g.topic.name
-	m.Headers["dead-letter-group"] = g.name
-	m.Headers["dead-letter-reason"] = text
-	m.Headers["dead-letter-time"] = time.Now().UTC().Format(time.RFC3339)
-	m.Headers["dead-letter-attempts"] = strconv.Itoa(e.attempts)
+	m.MarkDead(g.topic.name, g.name, e.attempts, reason)
 	g.forget(e)
 	return &letter{to: policy.Topic, message: m}
 }

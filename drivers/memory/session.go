@@ -25,7 +25,8 @@ type session struct {
 	bytes    int
 	lanes    []*lane  // that it holds and that have more for it
 	expired  []uint64 // tags to tell
-	taken    []taken  // of one Receive
+	accepted []commitment
+	taken    []taken // of one Receive
 }
 
 // taken is what a Receive notes of an entry under the lock, to describe it without.
@@ -34,7 +35,13 @@ type taken struct {
 	entry    *entry
 	tag      uint64
 	attempts int
-	deadline time.Time
+	deadline moment
+}
+
+// commitment is a delivery that was accepted as handled, until the commit.
+type commitment struct {
+	*entry
+	tag uint64
 }
 
 // One Receive gives at most this many, so that members that have credit share.
@@ -71,7 +78,7 @@ func (s *session) Credit(messages, bytes int) {
 	starved := s.messages <= 0 || s.bytes <= 0
 	s.messages += messages
 	s.bytes += bytes
-	s.group.mu.Unlock()
+	s.group.unlock()
 	if starved {
 		s.poke()
 	}
@@ -82,6 +89,7 @@ func (s *session) Receive(ctx context.Context, in *driver.Intake) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		s.group.punctual()
 		// The first time that there is nothing, publishers get a turn before this one
 		// asks to be woken: a busy topic is read in batches, not in single messages.
 		if done, err := s.fill(in, try > 0); done || err != nil {
@@ -104,7 +112,7 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	g := s.group
 	g.mu.Lock()
 	if s.err != nil {
-		defer g.mu.Unlock()
+		defer g.unlock()
 		return false, s.err
 	}
 	if len(s.expired) > 0 {
@@ -113,14 +121,14 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	}
 	revoked := len(in.Revocations) > 0
 	if s.quiesced {
-		defer g.mu.Unlock()
+		defer g.unlock()
 		if revoked {
 			return true, nil
 		}
 		return false, driver.ErrQuiesced
 	}
 	g.collect()
-	now := time.Now()
+	now := s.conn.broker.now()
 	deadline := g.deadline(s.lease, now, now)
 	s.taken = s.taken[:0]
 	for most := s.share(); len(s.taken) < most && s.messages > 0 && s.bytes > 0; {
@@ -133,7 +141,7 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 		s.bytes -= e.size
 		s.taken = append(s.taken, taken{e.stored, e, e.tag, e.attempts, deadline})
 	}
-	if len(s.taken) > 0 && !deadline.IsZero() {
+	if len(s.taken) > 0 && deadline != 0 {
 		g.arm(deadline)
 	}
 	if wait && len(s.taken) == 0 && !revoked && !s.queued && s.messages > 0 && s.bytes > 0 {
@@ -143,7 +151,7 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 		g.collect() // what came before a publisher could see that it waits
 	}
 	g.wake() // there may be more than this one took
-	g.mu.Unlock()
+	g.unlock()
 	from := len(in.Deliveries)
 	in.Deliveries = slices.Grow(in.Deliveries, len(s.taken))[:from+len(s.taken)]
 	for i := range s.taken {
@@ -157,19 +165,19 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 // share is how many a session takes at once.
 func (s *session) share() int {
 	n := len(s.group.sessions)
-	return min(mostReceived, int(s.group.kept.Load())/n+1)
+	return min(mostReceived, s.group.kept()/n+1)
 }
 
 // describe fills in what the receiver gets; copyBodies completes it.
 func (s *session) describe(d *driver.Delivery, e *taken) {
-	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, s.conn.broker.began.Add(e.published)
+	d.Message, d.Attempt, d.PublishTime = e.message, e.attempts+1, s.conn.broker.time(e.published)
 	d.Tag, d.Token = e.tag, e.entry
 	d.Delay = 0
 	if s.conn.broker.caps.Attempts == driver.None {
 		d.Attempt = 1
 	}
 	if s.lease > 0 {
-		d.Deadline = e.deadline
+		d.Deadline = s.conn.broker.time(e.deadline)
 	}
 }
 
@@ -205,7 +213,7 @@ func copyBodies(deliveries []driver.Delivery) {
 // valid finds the entry of a receipt, or nil if it is no longer this session's.
 func (s *session) valid(r *driver.Receipt) *entry {
 	e, ok := r.Token.(*entry)
-	if !ok || e.place != out || e.session != s || e.tag != r.Tag || s.err != nil {
+	if !ok || e.place != out || e.session != s || e.tag != r.Tag || e.accepted || s.err != nil {
 		return nil
 	}
 	return e
@@ -213,14 +221,14 @@ func (s *session) valid(r *driver.Receipt) *entry {
 
 func (s *session) Settle(_ context.Context, batch []driver.Settlement) {
 	g := s.group
-	var letters []*letter
 	g.mu.Lock()
+	// The receiver reads the same clock: what it settles because a lease has ended must
+	// not overtake the timer that ends it.
+	letters := g.overdue()
 	freed := false
 	for i := range batch {
 		v := &batch[i]
-		if v.Outcome = driver.Confirmed; !s.conn.broker.caps.SettleConfirmed {
-			v.Outcome = driver.Sent
-		}
+		v.Outcome = s.conn.broker.settles()
 		e := s.valid(v.Receipt)
 		if e == nil {
 			v.Outcome = driver.Lost
@@ -237,11 +245,31 @@ func (s *session) Settle(_ context.Context, batch []driver.Settlement) {
 		}
 		g.wake()
 	}
-	g.mu.Unlock()
+	g.unlock()
 	g.topic.send(letters)
 	if freed && g.topic.waits.Load() {
 		g.topic.admit()
 	}
+}
+
+// Commit forgets what was accepted as handled and is the session's still.
+func (s *session) Commit(context.Context) error {
+	g := s.group
+	g.mu.Lock()
+	for _, c := range s.accepted {
+		if c.place != out || c.entry.session != s || c.entry.tag != c.tag || s.err != nil {
+			continue // it comes again
+		}
+		g.withdraw(c.entry)
+		g.forget(c.entry)
+		g.wake()
+	}
+	s.accepted = s.accepted[:0]
+	g.unlock()
+	if g.topic.waits.Load() {
+		g.topic.admit()
+	}
+	return nil
 }
 
 // settle carries out one settlement of a valid receipt.
@@ -249,6 +277,11 @@ func (s *session) settle(e *entry, v *driver.Settlement) *letter {
 	g, caps := s.group, &s.conn.broker.caps
 	switch v.Verb {
 	case driver.Ack:
+		if caps.SettleCommits {
+			e.accepted = true
+			s.accepted = append(s.accepted, commitment{e, e.tag})
+			break
+		}
 		g.withdraw(e)
 		g.forget(e)
 	case driver.Keep:
@@ -285,21 +318,21 @@ func (s *session) settle(e *entry, v *driver.Settlement) *letter {
 
 func (s *session) Extend(_ context.Context, batch []*driver.Receipt, d time.Duration) {
 	g := s.group
-	now := time.Now()
+	now := s.conn.broker.now()
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	for _, r := range batch {
 		e := s.valid(r)
 		if e == nil {
 			r.Deadline = time.Time{}
 			continue
 		}
-		if deadline := g.deadline(d, e.since, now); !deadline.Equal(e.deadline) {
+		if deadline := g.deadline(d, e.since, now); deadline != e.deadline {
 			e.unlink()
 			e.deadline = deadline
 			g.out.lease(e)
 		}
-		r.Deadline = e.deadline
+		r.Deadline = s.conn.broker.time(e.deadline)
 	}
 	if e := g.firstLeased(); e != nil {
 		g.arm(e.deadline)
@@ -309,7 +342,7 @@ func (s *session) Extend(_ context.Context, batch []*driver.Receipt, d time.Dura
 func (s *session) Quiesce(context.Context) error {
 	g := s.group
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	if s.err != nil {
 		return s.err
 	}
@@ -326,7 +359,8 @@ func (s *session) pass() {
 	g.wake()
 }
 
-func (s *session) Close(context.Context) error {
+func (s *session) Close(ctx context.Context) error {
+	_ = s.Commit(ctx)
 	s.end(errClosed, true)
 	s.conn.forgetSession(s)
 	return nil
@@ -337,12 +371,12 @@ func (s *session) end(err error, graceful bool) {
 	g := s.group
 	g.mu.Lock()
 	if s.err != nil {
-		g.mu.Unlock()
+		g.unlock()
 		return
 	}
 	s.err = err
 	s.poke()
-	g.mu.Unlock()
+	g.unlock()
 	attempts := s.conn.broker.caps.Attempts
 	g.leave(s, !graceful && attempts != driver.AtMost || graceful && attempts == driver.AtLeast)
 }

@@ -2,11 +2,10 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -20,19 +19,25 @@ type topic struct {
 
 	waits atomic.Bool // pending is not empty
 
+	journal journal
+
 	mu      sync.Mutex
 	groups  map[string]*group
 	readers []*group // the groups and those of broadcasts
+	room    room     // that all readers have at least
 	pending []*parcel
 	stock   []stored // for messages to come
 }
+
+// room is how much more may be kept.
+type room struct{ messages, bytes int }
 
 // stored is a message as it is kept, shared by the groups that keep it, which only
 // read it.
 type stored struct {
 	message   driver.Message
 	size      int
-	published time.Duration // since the broker's beginning
+	published moment
 }
 
 // A parcel is a message that was sent and waits for room.
@@ -45,6 +50,7 @@ type parcel struct {
 
 func newTopic(b *Broker, r *driver.TopicRequest) *topic {
 	t := &topic{broker: b, name: r.Topic, kind: r.Kind, ordered: r.Ordered, groups: map[string]*group{}}
+	t.journal.last = &segment{}
 	if r.Kind == driver.Queue {
 		g := newGroup(t, "")
 		t.groups[""] = g
@@ -59,7 +65,7 @@ func (t *topic) group(name string, create bool) (*group, error) {
 	defer t.mu.Unlock()
 	g := t.groups[name]
 	if g == nil && !create {
-		return nil, driver.Errorf(driver.CodeNotFound, fmt.Sprintf("topic %q has no group %q", t.name, name))
+		return nil, driver.Errorf(driver.CodeNotFound, "topic %q has no group %q", t.name, name)
 	}
 	if g == nil {
 		g = newGroup(t, name)
@@ -82,12 +88,7 @@ func (t *topic) broadcast() *group {
 // drop forgets the group of a broadcast.
 func (t *topic) drop(g *group) {
 	t.mu.Lock()
-	for i, other := range t.readers {
-		if other == g {
-			t.readers = append(t.readers[:i:i], t.readers[i+1:]...)
-			break
-		}
-	}
+	t.readers = slices.DeleteFunc(t.readers, func(other *group) bool { return other == g })
 	t.mu.Unlock()
 	t.admit()
 }
@@ -97,7 +98,7 @@ func (t *topic) drop(g *group) {
 const stockSize = 32
 
 // store copies a message.
-func (t *topic) store(m *driver.Message, size int, now time.Duration) *stored {
+func (t *topic) store(m *driver.Message, size int, now moment) *stored {
 	if len(t.stock) == 0 {
 		t.stock = make([]stored, stockSize)
 	}
@@ -113,20 +114,50 @@ func (t *topic) store(m *driver.Message, size int, now time.Duration) *stored {
 	return s
 }
 
-// room says whether all groups have room for a message.
-func (t *topic) room(size int) bool {
-	for _, g := range t.readers {
-		if !g.room(size) {
-			return false
-		}
+// fits says whether all groups have room for a message. One that has nothing takes any.
+func (t *topic) fits(size int) bool {
+	if t.room.messages > 0 && t.room.bytes >= size {
+		return true
 	}
-	return true
+	c := &t.broker.config
+	t.room = room{c.BacklogMessages, c.BacklogBytes}
+	fits := true
+	for _, g := range t.readers {
+		kept := g.kept()
+		left := room{c.BacklogMessages - kept, c.BacklogBytes - g.bytes()}
+		fits = fits && (kept == 0 || left.messages > 0 && left.bytes >= size)
+		t.room = room{min(t.room.messages, left.messages), min(t.room.bytes, left.bytes)}
+	}
+	return fits
+}
+
+// full says whether a message must wait for room; waits is set then. Readers make room
+// without the topic's lock, and look at waits after that: so this looks at the room once
+// more after it has set it.
+func (t *topic) full(size int) bool {
+	if len(t.pending) > 0 {
+		return true
+	}
+	if t.fits(size) {
+		return false
+	}
+	t.waits.Store(true)
+	if !t.fits(size) {
+		return true
+	}
+	t.waits.Store(false)
+	return false
 }
 
 // keep gives a message to all groups.
 func (t *topic) keep(s *stored) {
+	if len(t.readers) == 0 {
+		return
+	}
+	t.journal.add(s)
+	t.room = room{t.room.messages - 1, t.room.bytes - s.size}
 	for _, g := range t.readers {
-		g.put(s)
+		g.notice(s.message.Delay > 0)
 	}
 }
 
@@ -134,14 +165,14 @@ func (t *topic) keep(s *stored) {
 func (t *topic) put(m *driver.Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keep(t.store(m, m.Size(), time.Since(t.broker.began)))
+	t.keep(t.store(m, m.Size(), t.broker.now()))
 }
 
 // admit keeps what waited for room, and tells.
 func (t *topic) admit() {
 	var over []*parcel
 	t.mu.Lock()
-	for len(t.pending) > 0 && t.room(t.pending[0].size) {
+	for len(t.pending) > 0 && t.fits(t.pending[0].size) {
 		t.keep(t.pending[0].stored)
 		over = append(over, t.pending[0])
 		t.pending[0] = nil
@@ -150,23 +181,19 @@ func (t *topic) admit() {
 	t.waits.Store(len(t.pending) > 0)
 	t.mu.Unlock()
 	for _, p := range over {
-		p.sender.settled()
 		p.fate(p.index, driver.Stored, nil)
 	}
 }
 
 // sender is a driver.Topic.
 type sender struct {
+	driver.Life
 	conn    *conn
 	request driver.TopicRequest
-	done    chan struct{}
 	open    atomic.Pointer[topic] // topic, while the sender lives
 
-	mu      sync.Mutex
-	topic   *topic // nil while it does not exist, with topology assume
-	err     error
-	pending int           // parcels
-	idle    chan struct{} // closed when there is none; nil unless somebody waits
+	mu    sync.Mutex
+	topic *topic // nil while it does not exist, with topology assume
 }
 
 // Send keeps each message, or lets it wait for room: it never blocks.
@@ -182,21 +209,17 @@ func (s *sender) Send(_ context.Context, batch []driver.Message, fate func(int, 
 		}
 		return
 	}
-	now := time.Since(s.conn.broker.began) // cheaper than time.Now
+	now := s.conn.broker.now()
 	for i := range batch {
 		m := &batch[i]
 		size := m.Size()
-		if err := s.conn.broker.refuses(m, size, t.ordered); err != nil {
-			fate(i, driver.Refused, err)
-			continue
-		}
 		t.mu.Lock()
 		stored := t.store(m, size, now)
-		wait := len(t.pending) > 0 || !t.room(size)
+		wait := t.full(size)
 		if !wait {
 			t.keep(stored)
-		} else if err = s.postpone(t, &parcel{stored, s, i, fate}); err == nil {
-			t.waits.Store(true)
+		} else {
+			err = s.postpone(t, &parcel{stored, s, i, fate})
 		}
 		t.mu.Unlock()
 		switch {
@@ -215,8 +238,8 @@ func (s *sender) find() (*topic, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
+	if err := s.Err(); err != nil {
+		return nil, err
 	}
 	if s.topic == nil {
 		t, err := s.conn.broker.topic(&s.request)
@@ -234,46 +257,14 @@ func (s *sender) find() (*topic, error) {
 func (s *sender) postpone(t *topic, p *parcel) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
+	if err := s.Err(); err != nil {
+		return err
 	}
 	t.pending = append(t.pending, p)
-	s.pending++
 	return nil
 }
 
-// settled counts a parcel that has its fate.
-func (s *sender) settled() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pending--; s.pending == 0 && s.idle != nil {
-		close(s.idle)
-		s.idle = nil
-	}
-}
-
-func (s *sender) Done() <-chan struct{} { return s.done }
-
-func (s *sender) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
-}
-
-func (s *sender) Close(ctx context.Context) error {
-	s.mu.Lock()
-	idle := s.idle
-	if s.err == nil && s.pending > 0 && idle == nil {
-		idle = make(chan struct{})
-		s.idle = idle
-	}
-	s.mu.Unlock()
-	if idle != nil {
-		select {
-		case <-idle:
-		case <-ctx.Done():
-		}
-	}
+func (s *sender) Close(context.Context) error {
 	s.end(errClosed)
 	s.conn.forgetSender(s)
 	return nil
@@ -282,52 +273,25 @@ func (s *sender) Close(ctx context.Context) error {
 // end makes the sender dead: what waits for room is not kept.
 func (s *sender) end(err error) {
 	s.mu.Lock()
-	if s.err != nil {
-		s.mu.Unlock()
-		return
-	}
-	s.err = err
+	s.End(err)
 	t := s.topic
 	s.open.Store(nil)
-	close(s.done)
 	s.mu.Unlock()
 	if t == nil {
 		return
 	}
 	var aborted []*parcel
 	t.mu.Lock()
-	var left []*parcel
-	for _, p := range t.pending {
+	t.pending = slices.DeleteFunc(t.pending, func(p *parcel) bool {
 		if p.sender == s {
 			aborted = append(aborted, p)
-		} else {
-			left = append(left, p)
 		}
-	}
-	t.pending = left
-	t.waits.Store(len(left) > 0)
+		return p.sender == s
+	})
+	t.waits.Store(len(t.pending) > 0)
 	t.mu.Unlock()
 	for _, p := range aborted {
-		s.settled()
 		p.fate(p.index, driver.Aborted, err)
 	}
 	t.admit()
-}
-
-// refuses says why a message cannot be kept, if so.
-func (b *Broker) refuses(m *driver.Message, size int, ordered bool) error {
-	c := &b.caps
-	switch {
-	case c.MessageBytes > 0 && size > c.MessageBytes:
-		return driver.Errorf(driver.CodeTooLarge, fmt.Sprintf("message has %d bytes; the limit is %d", size, c.MessageBytes))
-	case c.Headers > 0 && len(m.Headers) > c.Headers:
-		return driver.Errorf(driver.CodeTooLarge, fmt.Sprintf("message has %d headers; the limit is %d", len(m.Headers), c.Headers))
-	case c.KeyBytes > 0 && len(m.Key) > c.KeyBytes:
-		return driver.Errorf(driver.CodeTooLarge, fmt.Sprintf("key has %d bytes; the limit is %d", len(m.Key), c.KeyBytes))
-	case m.Delay > c.PublishDelay:
-		return b.cannot("delay a message for so long")
-	case m.Delay > 0 && ordered && m.Key != "":
-		return driver.Errorf(driver.CodeInvalid, "a message with a key cannot be delayed on an ordered topic")
-	}
-	return nil
 }

@@ -2,9 +2,10 @@ package memory
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,8 @@ func open(u *url.URL) (driver.Driver, error) {
 	for name := range strings.SplitSeq(without, ",") {
 		turn := features[name]
 		if turn == nil && without != "" {
-			return nil, driver.Errorf(driver.CodeInvalid, fmt.Sprintf("memory URL: without=%q: the package documentation lists the capabilities", name))
+			known := slices.Sorted(maps.Keys(features))
+			return nil, driver.Errorf(driver.CodeInvalid, `memory URL: parameter "without" has %q; want some of %s`, name, strings.Join(known, ", "))
 		}
 		if turn != nil {
 			turns = append(turns, turn)
@@ -111,7 +113,8 @@ func (n *named) Open(ctx context.Context) (driver.Conn, error) {
 		r = &registered{Broker: b, query: n.query}
 	}
 	if r.query != n.query {
-		return nil, driver.Errorf(driver.CodeConflict, fmt.Sprintf("memory://%s is open with other parameters: %q", n.name, r.query))
+		return nil, driver.Errorf(driver.CodeConflict,
+			"memory://%s is open already, with the parameters %q; open it with the same, or choose another name", n.name, r.query)
 	}
 	opened, err := r.Open(ctx)
 	if err != nil {

@@ -13,8 +13,9 @@ var entryPoints = map[string][]string{
 		"Topic_PublishAsync", "Subscription_Receive", "Subscription_ReceiveBatch", "Typed", "TypedPublisher",
 	},
 	"drivers/memory":     {"New", "Named", "Broker_Disconnect", "Broker_Refuse"},
-	"middleware":         {"Recover", "Logging", "Timeout", "Retry", "DeadLetter"},
-	"codec":              {"JSON", "Text", "Bytes"},
+	"middleware":         {"Recover", "Logging", "Timeout", "Retry", "DeadLetter", "Validate", "ValidatePublish", "CorrelationID", "PublishCorrelationID", "WithCorrelationID", "CorrelationIDOf", "Deduplicate", "NewDeduplicationStore"},
+	"codec":              {"JSON", "Text", "Bytes", "Encoded"},
+	"pubsub/config":      {"Load", "Parse", "Config_Client", "Config_Plan", "Config_Apply"},
 	"testing/pubsubtest": {"Run", "Handle", "Recorder", "Tracker"},
 }
 

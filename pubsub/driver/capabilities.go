@@ -20,6 +20,13 @@ type Capabilities struct {
 	Groups, Queues, Broadcast bool
 	// Ordered: a topic can keep the order of a key's messages.
 	Ordered bool
+	// ShowsMismatch: the broker knows what a topic was made as, its kind and whether it
+	// is ordered, so opening it as something else fails with CodeConflict.
+	ShowsMismatch bool
+	// Competing: what a member returns comes to any other member at once. Where it does
+	// not, a claim, such as a partition, belongs to one member, and what that one has
+	// comes to another with the claim, after the member has left.
+	Competing bool
 	// DeadLetter: the broker moves dead messages to another queue by itself.
 	DeadLetter bool
 	// Attempts is how exact Delivery.Attempt is.
@@ -29,6 +36,12 @@ type Capabilities struct {
 	PublishDelay time.Duration
 	// RetryDelay is the longest delay of the verb Retry; zero: it comes back at once.
 	RetryDelay time.Duration
+	// RetryInHold: a Retry's delay ends with Hold at the latest, which began with the
+	// delivery: how long it was here already is taken off RetryDelay.
+	RetryInHold bool
+	// RetryLeast is the shortest delay that is worth a Retry, such as a broker's unit of
+	// time: what is shorter and not zero the engine holds, where a hold may last that long.
+	RetryLeast time.Duration
 	// OrderedRetry is what a Retry on an ordered topic does to the rest of its key.
 	OrderedRetry OrderedRetry
 
@@ -54,12 +67,22 @@ type Capabilities struct {
 	// to fill it.
 	SendBatch Batch
 	// SettleBatch is the same for Settle. A Retry with its tail (WithTail) stays in
-	// one Settle even where that is more; Linger applies while handlers run.
+	// one Settle even where that is more; Linger applies while handlers run. Where
+	// settlements are committed (SettleCommits), it is the Commit that lingers.
 	SettleBatch Batch
 	// SendsPerKey is how many messages of one key may be without their fates at a
 	// time on an ordered topic; zero: no limit. It is 1 where a broker may store a
 	// later message of a key and not the earlier one.
 	SendsPerKey int
+	// KeyPerSend: a Send to an ordered topic has the messages of one key, or such without a
+	// key, and none follows for a key before all of its last have their fates: what comes
+	// meanwhile fills the next. It is for brokers whose request carries one key, and which
+	// may store a later request and not the earlier one.
+	KeyPerSend bool
+	// SendWindow is how many messages of a Topic may be without their fates at a time;
+	// zero: no limit. The engine sends when there is room for a batch, or for all that
+	// waits.
+	SendWindow int
 	// SendNeverBlocks: Send returns without waiting on anything, has copied by then
 	// what it needs of the messages, and may be called concurrently. The engine
 	// calls it in the publisher's own goroutine.
@@ -68,8 +91,15 @@ type Capabilities struct {
 	// where the client beneath does so itself.
 	ResendUnknown bool
 
+	// InFlight is how many messages a subscription has in flight where its user does not
+	// say; zero leaves it to the engine.
+	InFlight int
 	// SettleConfirmed: the outcome of an Ack is Confirmed, not Sent.
 	SettleConfirmed bool
+	// SettleCommits: the outcome of an Ack is Accepted, at once, and Sessions are
+	// Committers. For brokers that are told how far a member has come, where a
+	// settlement that is lost on the way repeats a message and does no other harm.
+	SettleCommits bool
 	// Backlog: the Conn is a Backlogger.
 	Backlog bool
 }

@@ -16,7 +16,9 @@ type Driver interface {
 }
 
 // A Conn is one incarnation of a connection to a broker. Its methods may be
-// called concurrently.
+// called concurrently. What the engine asks of it makes sense: a topic has a name, a queue
+// no group, and a message keeps to the limits. Order and dead letters that its
+// Capabilities deny it refuses all the same.
 type Conn interface {
 	// Capabilities tells what this broker, in the version connected to, can do.
 	// The value does not change while the Conn lives.
@@ -43,16 +45,25 @@ type Conn interface {
 	// Err says why the Conn is dead; nil while it lives.
 	Err() error
 
-	// Close ends the Conn and whatever is still open on it. A second Close does
-	// nothing and returns nil.
+	// Close ends the Conn. The engine closes each Topic and Session by itself, nearly
+	// always before; what is still open is dead, as if the connection had been lost, and
+	// is closed afterwards. A second Close does nothing and returns nil.
 	Close(ctx context.Context) error
 }
 
 // A Backlogger is a Conn that can tell how much waits for a group. It is an
 // extra operation: nothing else changes its meaning where it is missing.
 type Backlogger interface {
-	// Backlog counts what the subscription has not settled yet.
+	// Backlog counts what the subscription, which is no broadcast, has not settled yet.
 	Backlog(ctx context.Context, r SubscribeRequest) (Backlog, error)
+}
+
+// A Revealer is a Conn that lets users reach the broker's own client. It is an
+// extra operation: nothing else changes its meaning where it is missing.
+type Revealer interface {
+	// Client returns the client beneath, in a type that the driver's package documents.
+	// It belongs to the Conn: users neither close it nor keep it longer.
+	Client() any
 }
 
 // Backlog is how much waits for a group.
@@ -135,6 +146,9 @@ type SubscribeRequest struct {
 	// DeadLetter asks the broker to dead-letter by itself; nil does not. It is
 	// only asked where Capabilities say DeadLetter.
 	DeadLetter *DeadLetter
+	// Member is a name for the member that reads, the same for all its Sessions; may be
+	// empty. What a broadcast Session keeps on the broker can so outlive a lost connection.
+	Member string
 	// Lease is how long a delivery's lease should be at first; zero leaves it to
 	// the driver. It is only set where Capabilities say Lease.
 	Lease time.Duration

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Code says what kind of error it is and so what to do about it. The set is closed.
@@ -68,8 +69,11 @@ type Error struct {
 	Err error
 }
 
-// Errorf makes an Error without a cause.
-func Errorf(code Code, text string) *Error { return &Error{Code: code, Text: text} }
+// Errorf makes an Error without a cause; the format is as fmt.Sprintf's. A cause goes
+// with Wrap.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
 
 // Wrap gives err a code and a text; nil stays nil.
 func Wrap(code Code, text string, err error) error {
@@ -120,9 +124,16 @@ func CodeOf(err error) Code {
 }
 
 // Heals says whether waiting may heal an error with this code: unavailability,
-// an exhausted quota, and what nobody classified.
+// an exhausted quota, and what nobody classified. CodeCanceled does too: where the
+// caller's own context has not ended, it was a time limit beneath, and those of the
+// standard library's net look like a context's.
 func (c Code) Heals() bool {
-	return c == CodeUnavailable || c == CodeExhausted || c == CodeInternal || c == CodeUnconfirmed || c == CodeClosed || c == CodeAborted
+	switch c {
+	case CodeUnavailable, CodeExhausted, CodeInternal, CodeUnconfirmed, CodeClosed, CodeAborted, CodeCanceled:
+		return true
+	default:
+		return false
+	}
 }
 
 // ErrLeaseLost is the Cause of a Revocation of deliveries whose leases ended.

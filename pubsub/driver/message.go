@@ -2,6 +2,11 @@ package driver
 
 import "time"
 
+// HeaderRedriven is the header that counts how often a dead letter was brought back to its
+// topic. A broker that drops duplicates must not take one for its first publishing, or
+// for an earlier redrive: its driver tells them apart by this.
+const HeaderRedriven = "dead-letter-redriven"
+
 // A Message is what a publisher sends and a subscriber gets.
 type Message struct {
 	// ID is the publisher's name for the message; may be empty. Where a broker
@@ -55,6 +60,15 @@ type Receipt struct {
 	Claim uint64
 	// Deadline is when the lease ends unless it is extended; zero: never.
 	Deadline time.Time
-	// Raw is the broker client's own message, for users who must reach it; may be nil.
+	// Raw is the broker client's own message, for users who must reach it, or a RawMaker;
+	// may be nil.
 	Raw any
+}
+
+// A RawMaker makes the broker client's own message when a user asks for it, where there
+// is none yet.
+type RawMaker interface {
+	// MakeRaw returns the message, the asker's own; nil once it is settled or taken back.
+	// It may be called at any time, from any goroutine.
+	MakeRaw() any
 }

@@ -20,6 +20,39 @@ type Params struct {
 	err    error
 }
 
+// A ParamError says what is wrong with one parameter. Its code is CodeInvalid.
+type ParamError struct {
+	// Name is the parameter's name.
+	Name string
+	// Text says whose parameter it is, what is wrong, and what to do.
+	Text string
+	// Err is the cause; may be nil.
+	Err error
+}
+
+func (e *ParamError) Error() string {
+	if e.Err != nil {
+		return e.Text + ": " + e.Err.Error()
+	}
+	return e.Text
+}
+
+// Unwrap returns the cause.
+func (e *ParamError) Unwrap() error { return e.Err }
+
+// ErrorCode returns CodeInvalid.
+func (e *ParamError) ErrorCode() Code { return CodeInvalid }
+
+// NewParams starts reading parameters that are not a URL's; what names their owner
+// in errors.
+func NewParams(what string, values map[string]string) *Params {
+	p := &Params{what: what, values: make(url.Values, len(values))}
+	for name, v := range values {
+		p.values.Set(name, v)
+	}
+	return p
+}
+
 // ParseParams starts reading the query of u.
 func ParseParams(u *url.URL) *Params {
 	values, err := url.ParseQuery(u.RawQuery)
@@ -40,9 +73,11 @@ func (p *Params) get(name string) (string, bool) {
 	return v[0], true
 }
 
-func (p *Params) fail(name, format string, args ...any) {
+func (p *Params) fail(name, format string, args ...any) { p.failBy(name, nil, format, args...) }
+
+func (p *Params) failBy(name string, cause error, format string, args ...any) {
 	if p.err == nil {
-		p.err = Errorf(CodeInvalid, fmt.Sprintf("%s: parameter %q %s", p.what, name, fmt.Sprintf(format, args...)))
+		p.err = &ParamError{Name: name, Text: fmt.Sprintf("%s: parameter %q %s", p.what, name, fmt.Sprintf(format, args...)), Err: cause}
 	}
 }
 
@@ -118,44 +153,12 @@ func (p *Params) End() error {
 		}
 		slices.Sort(p.known)
 		text := fmt.Sprintf("%s: unknown parameter %q", p.what, name)
-		if near := nearest(name, p.known); near != "" {
+		if near := Nearest(name, p.known); near != "" {
 			text += fmt.Sprintf("; did you mean %q?", near)
 		} else {
 			text += "; known: " + strings.Join(p.known, ", ")
 		}
-		return Errorf(CodeInvalid, text)
+		return &ParamError{Name: name, Text: text}
 	}
 	return nil
-}
-
-// nearest finds the known word that is closest to the misspelt one, if any is
-// close enough to be meant.
-func nearest(word string, known []string) string {
-	best, bestDistance := "", 1+max(2, len(word)/2)
-	for _, k := range known {
-		if d := distance(word, k); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// distance is the edit distance of two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -1,8 +1,8 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -49,34 +49,64 @@ func Schemes() []string {
 // FromURL finds the driver for a URL by its scheme. Its errors never repeat the
 // URL's password.
 func FromURL(raw string) (Driver, error) {
-	scheme, _, found := strings.Cut(raw, "://")
-	if !found {
+	if raw == "" {
+		return nil, Errorf(CodeInvalid, "broker URL is empty: want something like memory://name")
+	}
+	if !strings.Contains(raw, "://") {
 		return nil, Errorf(CodeInvalid, "broker URL has no scheme: want something like memory://name")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		// url.Error repeats the URL, password and all: keep what is beneath it.
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return nil, Wrap(CodeInvalid, scheme+" URL does not parse", err)
+		// What url.Parse says repeats parts of the URL, and so of a password.
+		return nil, Errorf(CodeInvalid,
+			"broker URL does not parse: characters of a user name or password other than letters and digits must be "+
+				"escaped, as in %%2F for a slash")
 	}
 	registry.RLock()
 	o := registry.openers[u.Scheme]
 	registry.RUnlock()
 	if o == nil {
-		known := Schemes()
-		text := fmt.Sprintf("no driver for scheme %q is linked in", u.Scheme)
-		if near := nearest(u.Scheme, known); near != "" {
-			text += fmt.Sprintf("; did you mean %q?", near)
-		}
-		if len(known) == 0 {
-			text += "; import a driver's package, such as drivers/memory"
-		} else {
-			text += "; linked in: " + strings.Join(known, ", ") + "; import the driver's package"
-		}
-		return nil, Errorf(CodeInvalid, text)
+		return nil, Errorf(CodeInvalid, "%s", unknownScheme(u.Scheme))
 	}
 	return o(u)
+}
+
+// packages are the drivers of this repository, by the schemes that they register.
+var packages = map[string]string{
+	"memory": "memory", "kafka": "kafka", "rabbitmq": "rabbitmq", "rabbitmqs": "rabbitmq",
+	"gcppubsub": "gcppubsub", "snssqs": "snssqs", "gocloud": "gocloud",
+}
+
+// elsewhere are schemes by which other libraries know the same brokers.
+var elsewhere = map[string]string{
+	"amqp": "rabbitmq", "amqps": "rabbitmqs", "rabbit": "rabbitmq", "sns": "snssqs", "sqs": "snssqs",
+	"awssns": "snssqs", "awssqs": "snssqs", "pubsub": "gcppubsub", "mem": "memory", "nats": "gocloud", "azuresb": "gocloud",
+}
+
+// unknownScheme says what to do about a scheme that nobody has registered.
+func unknownScheme(scheme string) string {
+	text := fmt.Sprintf("no driver for scheme %q is linked in", scheme)
+	linked := Schemes()
+	meant := scheme
+	if packages[scheme] == "" {
+		near := elsewhere[scheme]
+		if near == "" {
+			near = Nearest(scheme, append(slices.Sorted(maps.Keys(packages)), linked...))
+		}
+		if near != "" {
+			text += fmt.Sprintf("; did you mean %q?", near)
+		}
+		meant = near
+	}
+	switch {
+	case slices.Contains(linked, meant):
+	case packages[meant] != "":
+		text += "; import _ \"github.com/waybill-go/waybill/drivers/" + packages[meant] + "\""
+	default:
+		text += "; import the driver's package"
+	}
+	if len(linked) > 0 {
+		text += "; linked in: " + strings.Join(linked, ", ")
+	}
+	return text
 }

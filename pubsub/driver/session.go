@@ -26,13 +26,14 @@ type Session interface {
 	// engine owns the Intake and its slices
 	// and uses them again; the driver keeps neither.
 	//
-	// An error other than the context's means that the Session is dead. All its
-	// deliveries were taken back then.
+	// An error other than the context's and Interrupted means that the Session is dead.
+	// All its deliveries were taken back then.
 	Receive(ctx context.Context, in *Intake) error
 
 	// Settle carries out a batch of settlements and sets each Outcome. Within a
 	// key the batch is in order, and so is one batch after the other. A receipt
-	// that is no longer good gets Lost and touches no other message.
+	// that is no longer good gets Lost and touches no other message. With Accepted
+	// it does not wait for the broker.
 	Settle(ctx context.Context, batch []Settlement)
 
 	// Extend asks that leases last d from now, and sets each Deadline as granted;
@@ -46,11 +47,36 @@ type Session interface {
 	Quiesce(ctx context.Context) error
 
 	// Close gives what is unsettled back to the broker, oldest first, so that it is
-	// delivered again soon and in order, flushes settlements and gives ownership
-	// up. It does not raise the attempt count of what was returned where the
+	// delivered again soon and in order, flushes settlements, the accepted ones among
+	// them, and gives ownership up. It does not raise the attempt count of what was returned where the
 	// broker lets it be. A second Close does nothing and returns nil.
 	Close(ctx context.Context) error
 }
+
+// A Committer is a Session that takes settlements at once and tells the broker of them
+// together (Capabilities.SettleCommits).
+type Committer interface {
+	// Commit brings to the broker all that was accepted before it was called, and what
+	// is accepted meanwhile as it likes. Nil: the broker has it, or it was taken back
+	// since, and so comes again. After an error nothing of it is forgotten: the engine
+	// calls again, with backoff. It runs beside the other methods, one call at a time.
+	// What is taken back with a grace the Session commits by itself when it is released.
+	Commit(ctx context.Context) error
+}
+
+// Interrupted is an error of Receive that the Session outlives: intake failed for a
+// while, nothing that was given is lost by it, and it can be settled and extended as
+// before. The engine calls Receive again, with backoff. It is for brokers without
+// connections that anything is bound to. It does not come after Quiesce.
+type Interrupted struct {
+	// Err says why.
+	Err error
+}
+
+func (e *Interrupted) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Interrupted) Unwrap() error { return e.Err }
 
 // Intake is what Receive gives.
 type Intake struct {
@@ -97,6 +123,22 @@ type Settlement struct {
 	OutcomeErr error
 }
 
+// Conclude sets the outcome of a settlement by the error that it came to: done where there
+// is none, Lost for CodeLost, Again where waiting may heal it, else Failed.
+func (v *Settlement) Conclude(done Outcome, err error) {
+	v.OutcomeErr = err
+	switch code := CodeOf(err); {
+	case err == nil:
+		v.Outcome = done
+	case code == CodeLost:
+		v.Outcome, v.OutcomeErr = Lost, nil
+	case code.Heals():
+		v.Outcome = Again
+	default:
+		v.Outcome = Failed
+	}
+}
+
 // Verb is what a settlement asks for.
 type Verb uint8
 
@@ -109,7 +151,7 @@ const (
 	Keep
 	// Retry: the attempt failed; the broker delivers it again, not before Delay.
 	Retry
-	// Return: it never started; the broker delivers it again at once, in its old
+	// Return: it never started, or was postponed; the broker delivers it again at once, in its old
 	// place, and does not count the attempt where it can.
 	Return
 	// Dead: the broker moves it to the native dead letter.
@@ -142,6 +184,8 @@ const (
 	Confirmed Outcome = iota + 1
 	// Sent: it is on its way; this broker never confirms.
 	Sent
+	// Accepted: the Session has it, and the broker gets it with the next Commit.
+	Accepted
 	// Again: not done, and may work when tried again. The receipt stays good.
 	Again
 	// Lost: the receipt is no longer good; the message comes again, or came already.
@@ -157,6 +201,8 @@ func (o Outcome) String() string {
 		return "confirmed"
 	case Sent:
 		return "sent"
+	case Accepted:
+		return "accepted"
 	case Again:
 		return "again"
 	case Lost:

@@ -16,9 +16,10 @@ type Topic interface {
 	// it cannot know; what it is sent from then on is Aborted.
 	//
 	// Two messages of one Send with the same key are stored in their order, or the
-	// later is not stored: it is Aborted. The engine keeps to
-	// Capabilities.SendBatch, and calls Send from one goroutine at a time unless
-	// the Capabilities say SendNeverBlocks.
+	// later is not stored: it is Aborted. The engine keeps to SendBatch, SendWindow,
+	// SendsPerKey and KeyPerSend of the Capabilities, and calls Send from one goroutine at a
+	// time unless they say SendNeverBlocks. ctx ends when the Topic is about to be closed,
+	// and not before.
 	Send(ctx context.Context, batch []Message, fate func(i int, f Fate, err error))
 
 	// Done is closed when the Topic is dead.
@@ -27,8 +28,9 @@ type Topic interface {
 	// Err says why the Topic is dead; nil while it lives.
 	Err() error
 
-	// Close waits, within ctx, for the fates of what was taken, and ends the Topic.
-	// A second Close does nothing and returns nil.
+	// Close ends the Topic, no later than ctx ends. The engine has waited for fates
+	// before, as long as it may: what has none yet gets it now, as on any dead Topic. A
+	// second Close does nothing and returns nil.
 	Close(ctx context.Context) error
 }
 
@@ -48,6 +50,28 @@ const (
 	// Capabilities.ResendUnknown says that this is right.
 	Unknown
 )
+
+// FateOf is the fate of the messages of one request that had this error, by its code. sent
+// says whether the broker may have them in spite of it. What the broker finds wrong with
+// one of several it says of all: they are Aborted, and the engine finds the one.
+func FateOf(err error, messages int, sent bool) Fate {
+	if err == nil {
+		return Stored
+	}
+	switch code := CodeOf(err); {
+	case code == CodeNotFound || code == CodePermissionDenied || code == CodeUnauthenticated:
+		return Refused
+	case code == CodeInvalid || code == CodeTooLarge || code == CodeConflict || code == CodeUnsupported:
+		if messages > 1 {
+			return Aborted
+		}
+		return Refused
+	case code == CodeExhausted || !sent:
+		return Aborted
+	default:
+		return Unknown
+	}
+}
 
 // String returns the fate's name in lower case.
 func (f Fate) String() string {

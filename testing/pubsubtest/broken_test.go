@@ -21,6 +21,7 @@ type broken struct {
 	credit       func(s driver.Session, messages, bytes int)
 	receive      func(s driver.Session, ctx context.Context, in *driver.Intake) error
 	settle       func(s driver.Session, ctx context.Context, b []driver.Settlement)
+	commit       func(s driver.Session, ctx context.Context) error
 	extend       func(s driver.Session, ctx context.Context, b []*driver.Receipt, d time.Duration)
 	quiesce      func(s driver.Session, ctx context.Context) error
 	close        func(s driver.Session, ctx context.Context) error
@@ -142,6 +143,13 @@ func (s *brokenSession) Settle(ctx context.Context, b []driver.Settlement) {
 		return
 	}
 	s.Session.Settle(ctx, b)
+}
+
+func (s *brokenSession) Commit(ctx context.Context) error {
+	if s.commit != nil {
+		return s.commit(s.Session, ctx)
+	}
+	return s.Session.(driver.Committer).Commit(ctx)
 }
 
 func (s *brokenSession) Extend(ctx context.Context, b []*driver.Receipt, d time.Duration) {

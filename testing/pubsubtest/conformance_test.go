@@ -32,7 +32,7 @@ func harness(config memory.Config) pubsubtest.Harness {
 		},
 		Disconnect: func(_ testing.TB, d driver.Driver) { d.(*memory.Broker).Disconnect(nil) },
 		Quiet:      30 * time.Millisecond,
-		Lease:      300 * time.Millisecond,
+		Lease:      1500 * time.Millisecond, // processors are shared, with the race detector too
 		Parallel:   true,
 	}
 }
@@ -55,6 +55,7 @@ func TestMemoryTurnedDown(t *testing.T) {
 		"without-attempts":  func(c *driver.Capabilities) { c.Attempts = driver.None },
 		"without-delay":     func(c *driver.Capabilities) { c.PublishDelay, c.RetryDelay = 0, 0 },
 		"without-tail":      func(c *driver.Capabilities) { c.OrderedRetry = driver.HoldsNone },
+		"sends-by-key":      func(c *driver.Capabilities) { c.KeyPerSend, c.SendNeverBlocks = true, false },
 		"sends-one-by-one":  func(c *driver.Capabilities) { c.SendsPerKey, c.SendNeverBlocks = 1, false },
 	} {
 		t.Run(name, func(t *testing.T) {

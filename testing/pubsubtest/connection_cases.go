@@ -19,6 +19,17 @@ func (k *kit) cut() {
 	k.Disconnect(k.TB, k.driver)
 }
 
+// dies skips a case of what dies with a connection where nothing does.
+func (k *kit) dies() {
+	k.Helper()
+	if k.Disconnect == nil {
+		k.Skip("the harness cannot disconnect") // before anything waits for it
+	}
+	if k.Mends {
+		k.Skip("the driver's connections mend, and nothing dies with them")
+	}
+}
+
 var connectionCases = []Case{
 	{
 		Name: "connection/publish", Why: "Publishing goes on over a lost connection: broker loss is weather.",
@@ -56,6 +67,7 @@ var connectionCases = []Case{
 		needs: needsGroups,
 		run: func(k *kit) {
 			c, topic := k.client(), k.name("t")
+			k.dies()
 			cause := make(chan error, 1)
 			var calls atomic.Int32
 			b := k.open(k.subscriber(c, topic, pubsub.Group("g")), func(ctx context.Context, _ *pubsub.Delivery) error {
@@ -79,6 +91,7 @@ var connectionCases = []Case{
 		Name: "connection/dead", Why: "What dies says so, and stays dead: the engine opens the next by it.",
 		needs: needsGroups,
 		run: func(k *kit) {
+			k.dies()
 			conn, r := k.conn(), k.request(k.name("t"), false)
 			m := k.join(conn, r)
 			topic, err := conn.Topic(k.ctx, r.TopicRequest)

@@ -143,14 +143,27 @@ func (m *member) settle(d *driver.Delivery, verb driver.Verb, delay time.Duratio
 func (m *member) done(d *driver.Delivery, verb driver.Verb) {
 	m.kit.Helper()
 	want := driver.Sent
-	if m.kit.caps.SettleConfirmed {
+	switch {
+	case m.kit.caps.SettleCommits:
+		want = driver.Accepted
+	case m.kit.caps.SettleConfirmed:
 		want = driver.Confirmed
 	}
 	if got := m.settle(d, verb, 0); got != want && verb == driver.Ack {
-		m.kit.Errorf("outcome of %s is %s, want %s as SettleConfirmed claims", verb, got, want)
+		m.kit.Errorf("outcome of %s is %s, want %s as the capabilities claim", verb, got, want)
 	} else if got == driver.Lost || got == driver.Failed || got == driver.Again || got == 0 {
 		m.kit.Errorf("outcome of %s is %s", verb, got)
 	}
+}
+
+// commit brings what was accepted to the broker.
+func (m *member) commit() {
+	m.kit.Helper()
+	c, ok := m.Session.(driver.Committer)
+	if !ok {
+		m.kit.Fatal("the session is no Committer, as SettleCommits claims")
+	}
+	m.kit.must(c.Commit(m.kit.ctx))
 }
 
 // leave closes a session.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,13 +38,21 @@ var drainCases = []Case{
 		run: func(k *kit) {
 			c, topic := k.client(), k.name("t")
 			free := make(chan struct{})
-			first := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Concurrency(1)), func(context.Context, *pubsub.Delivery) error {
-				<-free
+			first := k.open(k.subscriber(c, topic, pubsub.Group("g"), pubsub.Concurrency(1)), func(ctx context.Context, _ *pubsub.Delivery) error {
+				select {
+				case <-free:
+				case <-drains(ctx, !k.caps.Competing): // what it returned comes when it has left
+				}
 				return nil
 			})
 			k.publish(k.publisher(c, topic), "", numbers(10)...)
 			started := first.next()
 			first.cancel()
+			if !k.caps.Competing {
+				first.close()
+				k.sameUnstarted(c, topic, string(started.Body))
+				return
+			}
 			second := k.open(k.subscriber(c, topic, pubsub.Group("g")), nil)
 			got := second.take(9) // while the first handler still runs
 			for _, d := range got {
@@ -54,6 +63,28 @@ var drainCases = []Case{
 			k.same(numbers(10), append(bodies(got), string(started.Body)))
 			close(free)
 			first.close()
+			second.none()
+		},
+	},
+	{
+		Name: "drain/postponed", Why: "What waits because it was postponed goes to another member when its own leaves, without an attempt charged.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			first := k.open(k.subscriber(c, topic, pubsub.Group("g")), func(context.Context, *pubsub.Delivery) error {
+				return pubsub.Postpone(30*time.Second, errOfTheCase)
+			})
+			k.publish(k.publisher(c, topic), "", numbers(5)...)
+			first.take(5)
+			first.close()
+			second := k.open(k.subscriber(c, topic, pubsub.Group("g")), nil)
+			got := second.take(5)
+			for _, d := range got {
+				if k.caps.Attempts == driver.Exact {
+					k.precise(d.Attempt, 1)
+				}
+			}
+			k.same(numbers(5), bodies(got))
 			second.none()
 		},
 	},
@@ -139,7 +170,7 @@ var drainCases = []Case{
 			}()
 			deadline := time.Now().Add(k.Patience / 5)
 			for {
-				left := ours.alive()
+				left := slices.DeleteFunc(ours.alive(), k.Excuse)
 				if len(left) == 0 {
 					return
 				}
@@ -198,17 +229,41 @@ var drainCases = []Case{
 	},
 }
 
+// drains is closed when a drain begins, where a handler is to end with that.
+func drains(ctx context.Context, ends bool) <-chan struct{} {
+	if !ends {
+		return nil
+	}
+	return pubsub.Draining(ctx)
+}
+
+// sameUnstarted reads what a member that has left did not start, of the numbers to 10.
+func (k *kit) sameUnstarted(c *pubsub.Client, topic, started string) {
+	k.Helper()
+	next := k.open(k.subscriber(c, topic, pubsub.Group("g")), nil)
+	got := next.take(9)
+	k.same(numbers(10), append(bodies(got), started))
+	next.none()
+}
+
 // A family is the goroutines that come from one, as far as they were seen: other
 // cases run beside it.
 type family struct {
 	head    string
 	members map[string]bool
+	before  map[string]bool // those that lived when it was made, of the case's own connection
 }
 
 func newFamily() *family {
 	buf := make([]byte, 64)
 	head := number(string(buf[:runtime.Stack(buf, false)]))
-	return &family{head: head, members: map[string]bool{head: true}}
+	f := &family{head: head, members: map[string]bool{head: true}}
+	before := map[string]bool{head: true}
+	for _, stack := range f.alive() {
+		before[number(stack)] = true
+	}
+	f.before = before
+	return f
 }
 
 // alive returns the stacks of the members that live, and remembers them.
@@ -220,7 +275,7 @@ func (f *family) alive() []string {
 		for _, stack := range all {
 			_, parent, _ := strings.Cut(stack, " in goroutine ")
 			parent, _, _ = strings.Cut(parent, "\n")
-			if id := number(stack); f.members[parent] && !f.members[id] {
+			if id := number(stack); f.members[parent] && (parent == f.head || !f.before[parent]) && !f.members[id] {
 				f.members[id] = true
 				grown = true
 			}
@@ -228,7 +283,7 @@ func (f *family) alive() []string {
 	}
 	var alive []string
 	for _, stack := range all {
-		if id := number(stack); f.members[id] && id != f.head {
+		if id := number(stack); f.members[id] && id != f.head && !f.before[id] {
 			alive = append(alive, stack)
 		}
 	}

@@ -18,6 +18,9 @@ type Harness struct {
 	// failure would, and returns when that has happened; new ones work. Nil skips the
 	// cases of connection loss, which leaves much unproved.
 	Disconnect func(t testing.TB, d driver.Driver)
+	// Mends says that the driver's connections come back by themselves, because nothing
+	// that was handed out dies by their loss: the cases of what dies with them are skipped.
+	Mends bool
 	// TopicOptions go with every topic, such as a driver's settings for tests.
 	TopicOptions []pubsub.TopicOption
 	// Patience is how long a case waits for what must happen; default 10 s.
@@ -28,6 +31,9 @@ type Harness struct {
 	// Lease is a short lease that the broker takes, at which cases of leases are
 	// patient; default 500 ms.
 	Lease time.Duration
+	// Excuse says of a goroutine that is left after Close, given its stack, that the
+	// client beneath the driver leaves it and the driver cannot end it. Nil excuses none.
+	Excuse func(stack string) bool
 	// Parallel lets cases run side by side.
 	Parallel bool
 }
@@ -41,6 +47,9 @@ func (h Harness) withDefaults() Harness {
 	}
 	if h.Lease == 0 {
 		h.Lease = 500 * time.Millisecond
+	}
+	if h.Excuse == nil {
+		h.Excuse = func(string) bool { return false }
 	}
 	return h
 }

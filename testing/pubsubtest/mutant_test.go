@@ -33,6 +33,16 @@ var mutants = []mutant{
 			}
 		})
 	}},
+	{name: "acks-what-goes-back-with-its-batch", fails: "receipt/among-acks", breaks: func(_ testing.TB, b *broken) {
+		b.settle = func(s driver.Session, ctx context.Context, batch []driver.Settlement) {
+			if len(batch) > 1 && batch[0].Verb == driver.Ack {
+				for i := range batch {
+					batch[i].Verb = driver.Ack
+				}
+			}
+			s.Settle(ctx, batch)
+		}
+	}},
 	{name: "acks-early", fails: "drain/returns", breaks: func(_ testing.TB, b *broken) {
 		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
 			err := s.Receive(ctx, in)
@@ -91,6 +101,25 @@ var mutants = []mutant{
 				v.Verb = driver.Retry
 			}
 		})
+	}},
+	{name: "loses-what-was-returned", fails: "drain/postponed", breaks: func(_ testing.TB, b *broken) {
+		b.settle = verbs(func(v *driver.Settlement) {
+			if v.Verb == driver.Return {
+				v.Verb = driver.Ack
+			}
+		})
+	}},
+	{name: "gives-again-what-is-held", fails: "settle/postpone", breaks: func(_ testing.TB, b *broken) {
+		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
+			err := s.Receive(ctx, in)
+			again := make([]driver.Delivery, len(in.Deliveries))
+			for i := range in.Deliveries {
+				again[i] = in.Deliveries[i]
+				again[i].Attempt++
+			}
+			in.Deliveries = append(in.Deliveries, again...)
+			return err
+		}
 	}},
 	{name: "forgets-kept-attempts", fails: "attempt/survives", breaks: func(_ testing.TB, b *broken) {
 		b.settle = func(s driver.Session, ctx context.Context, batch []driver.Settlement) {
@@ -219,6 +248,35 @@ var mutants = []mutant{
 		breaks: func(_ testing.TB, b *broken) {
 			b.capabilities = func(c *driver.Capabilities) { c.SettleConfirmed = true }
 		}},
+	{name: "forgets-to-commit", fails: "receipt/commit", config: turned(memory.LikeKafka), breaks: func(_ testing.TB, b *broken) {
+		b.commit = func(driver.Session, context.Context) error { return nil }
+	}},
+	{name: "commits-what-was-not-settled", fails: "receipt/commit", config: turned(memory.LikeKafka), breaks: func(_ testing.TB, b *broken) {
+		var mu sync.Mutex
+		var given []driver.Receipt
+		b.receive = deliveries(func(d *driver.Delivery) {
+			mu.Lock()
+			defer mu.Unlock()
+			given = append(given, d.Receipt)
+		})
+		b.commit = func(s driver.Session, ctx context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range given {
+				s.Settle(ctx, []driver.Settlement{{Receipt: &given[i], Verb: driver.Ack}})
+			}
+			return s.(driver.Committer).Commit(ctx)
+		}
+	}},
+	{name: "waits-where-it-should-accept", fails: "receipt/outcome", config: turned(memory.LikeKafka), breaks: func(_ testing.TB, b *broken) {
+		b.settle = func(s driver.Session, ctx context.Context, batch []driver.Settlement) {
+			s.Settle(ctx, batch)
+			_ = s.(driver.Committer).Commit(ctx)
+			for i := range batch {
+				batch[i].Outcome = driver.Confirmed
+			}
+		}
+	}},
 	{name: "claims-order", fails: "order/exclusive", breaks: func(_ testing.TB, b *broken) {
 		b.topic = func(r *driver.TopicRequest) { r.Ordered = false }
 	}},
@@ -352,7 +410,7 @@ func TestMutant(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			h := harness(m.config)
-			h.Patience, h.Quiet = time.Second, 150*time.Millisecond
+			h.Patience, h.Quiet = time.Second, time.Second // what is caught ends the case at once
 			good := h.Driver
 			h.Driver = func(tb testing.TB) driver.Driver {
 				b := &broken{Driver: good(tb)}

@@ -46,7 +46,7 @@ var openCases = []Case{
 	},
 	{
 		Name: "open/conflict", Why: "A topic that exists as something else is refused: half of the services would read nothing.",
-		needs: needs("has no queues or no order", func(c *driver.Capabilities) bool { return c.Groups && c.Ordered }),
+		needs: needs("does not show what a topic was made as", func(c *driver.Capabilities) bool { return c.Groups && c.Ordered && c.ShowsMismatch }),
 		run: func(k *kit) {
 			c, topic := k.client(), k.name("t")
 			k.publisher(c, topic)

@@ -67,6 +67,29 @@ var settleCases = []Case{
 		},
 	},
 	{
+		Name: "settle/postpone", Why: "What was postponed comes again in its time and no attempt is charged: waiting for a service to come back must not use up a ceiling.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			c, topic := k.client(), k.name("t")
+			const delay = time.Second / 2
+			var first atomic.Int64
+			b := k.open(k.subscriber(c, topic, pubsub.Group("g")), func(context.Context, *pubsub.Delivery) error {
+				if first.CompareAndSwap(0, time.Now().UnixNano()) {
+					return pubsub.Postpone(delay, errOfTheCase)
+				}
+				return nil
+			})
+			k.publish(k.publisher(c, topic), "", "x")
+			for _, d := range b.take(2) {
+				k.precise(d.Attempt, 1)
+			}
+			if after := time.Duration(time.Now().UnixNano() - first.Load()); after < delay-delay/20 {
+				k.Errorf("came again after %v, want %v", after, delay)
+			}
+			b.none()
+		},
+	},
+	{
 		Name: "settle/permanent", Why: "What failed permanently and is dropped does not come again: poison must not loop.",
 		needs: needsGroups,
 		run: func(k *kit) {
@@ -163,15 +186,20 @@ var settleCases = []Case{
 			return c.DeadLetter && c.Attempts == driver.Exact && c.Groups && c.Queues
 		}),
 		run: func(k *kit) {
-			c, topic, dead := k.client(), k.name("t"), k.name("dead")
-			s, err := k.trySubscriber(c, topic, pubsub.Group("g"), pubsub.NativeDeadLetter(dead, 3))
-			k.must(err)
-			letters := k.open(k.subscriber(c, dead, pubsub.Queue()), nil)
-			b := k.open(s, func(context.Context, *pubsub.Delivery) error { return errOfTheCase })
-			k.publish(k.publisher(c, topic), "", "poison")
-			b.take(3)
-			letters.next()
-			b.none()
+			conn, r := k.conn(), k.request(k.name("t"), false)
+			r.DeadLetter = &driver.DeadLetter{Topic: k.name("dead"), MaxAttempts: 3}
+			m := k.join(conn, r)
+			dead := driver.SubscribeRequest{TopicRequest: driver.TopicRequest{Topic: r.DeadLetter.Topic, Kind: driver.Queue}}
+			letters := k.join(conn, dead)
+			k.sendKeyed(conn, r.TopicRequest, "", "poison")
+			for range 3 {
+				d := m.take(1)[0]
+				m.settle(&d, driver.Retry, 0)
+			}
+			if d := letters.take(1)[0]; string(d.Body) != "poison" {
+				k.Errorf("dead letter has body %q", d.Body)
+			}
+			m.none(k.Quiet)
 		},
 	},
 	{
@@ -291,7 +319,7 @@ var receiptCases = []Case{
 			k.sendKeyed(conn, r.TopicRequest, "", "a", "b")
 			list := m.take(2)
 			m.done(&list[0], driver.Ack)
-			if got := m.settle(&list[0], driver.Ack, 0); got == driver.Confirmed || got == driver.Failed || got == driver.Again {
+			if got := m.settle(&list[0], driver.Ack, 0); got != driver.Lost && got != driver.Sent {
 				k.Errorf("second settlement is %s, want lost", got)
 			}
 			m.leave()
@@ -312,7 +340,7 @@ var receiptCases = []Case{
 			old := m.take(1)[0]
 			m.done(&old, driver.Return)
 			again := m.take(1)[0]
-			if got := m.settle(&old, driver.Ack, 0); got == driver.Confirmed {
+			if got := m.settle(&old, driver.Ack, 0); got == driver.Confirmed || got == driver.Accepted {
 				k.Errorf("a stale receipt's settlement is %s, want lost", got)
 			}
 			_ = again
@@ -323,7 +351,30 @@ var receiptCases = []Case{
 		},
 	},
 	{
-		Name: "receipt/outcome", Why: "Each settlement has an outcome, as SettleConfirmed claims: the engine repeats what was not done.",
+		Name: "receipt/among-acks", Why: "What goes back amid acknowledgements is not acknowledged with them: settlements are merged.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			conn, r := k.conn(), k.request(k.name("t"), false)
+			m := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
+			list := m.take(5)
+			for _, i := range []int{0, 1, 3} {
+				m.done(&list[i], driver.Ack)
+			}
+			m.Settle(k.ctx, []driver.Settlement{
+				{Receipt: &list[4].Receipt, Verb: driver.Ack},
+				{Receipt: &list[2].Receipt, Verb: driver.Return},
+			})
+			m.leave()
+			rest := k.join(conn, r)
+			if d := rest.take(1)[0]; string(d.Body) != string(list[2].Body) {
+				k.Errorf("got %q, want %q, which went back", d.Body, list[2].Body)
+			}
+			rest.none(k.Quiet)
+		},
+	},
+	{
+		Name: "receipt/outcome", Why: "Each settlement has an outcome, as the capabilities claim: the engine repeats what was not done.",
 		needs: needsGroups,
 		run: func(k *kit) {
 			conn, r := k.conn(), k.request(k.name("t"), false)
@@ -333,6 +384,29 @@ var receiptCases = []Case{
 				m.done(&d, driver.Ack)
 			}
 			m.none(k.Quiet)
+		},
+	},
+	{
+		Name: "receipt/commit", Why: "What was committed is done though its reader dies without a word; what was not, comes again.",
+		needs: needs("does not commit", func(c *driver.Capabilities) bool { return c.SettleCommits && c.Groups }),
+		run: func(k *kit) {
+			k.dies()
+			conn, r := k.conn(), k.request(k.name("t"), false)
+			m := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
+			list := m.take(5)
+			for _, i := range []int{0, 1, 3} {
+				m.done(&list[i], driver.Ack)
+			}
+			m.commit()
+			k.cut()
+			rest := k.join(k.conn(), r)
+			var got []string
+			for _, d := range rest.take(2) {
+				got = append(got, string(d.Body))
+			}
+			k.same([]string{string(list[2].Body), string(list[4].Body)}, got)
+			rest.none(k.Quiet)
 		},
 	},
 	{

@@ -29,7 +29,7 @@ func (t *Tracker) OnPublish(i pubsub.PublishInfo) {
 // OnSettle counts what is done with.
 func (t *Tracker) OnSettle(i pubsub.SettleInfo) {
 	final := i.Verb == driver.Ack || i.Verb == driver.Dead
-	if final && (i.Outcome == driver.Confirmed || i.Outcome == driver.Sent) {
+	if final && (i.Outcome == driver.Confirmed || i.Outcome == driver.Sent || i.Outcome == driver.Accepted) {
 		t.count(&t.settled, reader(i.Delivery.Topic, i.Delivery.Group))
 	}
 }

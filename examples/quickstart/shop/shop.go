@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-go/waybill/codec"
+	"github.com/waybill-go/waybill/examples/internal/ledger"
 	"github.com/waybill-go/waybill/middleware"
 	"github.com/waybill-go/waybill/pubsub"
 )
@@ -46,8 +47,8 @@ func Run(ctx context.Context, w io.Writer, broker string, orders int) error {
 	if err != nil {
 		return err
 	}
-	book := newLedger(w, orders)
-	routes, err := services(ctx, client, book)
+	book := ledger.New(w)
+	routes, err := services(ctx, client, book, orders)
 	if err != nil {
 		return errors.Join(err, client.Close(ctx))
 	}
@@ -57,20 +58,17 @@ func Run(ctx context.Context, w io.Writer, broker string, orders int) error {
 		defer stop()
 		err := sell(ctx, client, orders)
 		if err == nil {
-			book.wait(ctx)
+			err = book.Wait(ctx)
 		}
 		sold <- err
 	}()
 	// Serve returns when serving ends and everything that was begun is finished.
-	if err := errors.Join(client.Serve(serving, routes...), <-sold); err != nil {
-		return err
-	}
-	return book.report()
+	return errors.Join(client.Serve(serving, routes...), <-sold, book.Report())
 }
 
 // services opens every subscription before anything is published, so that each
 // service gets it all.
-func services(ctx context.Context, client *pubsub.Client, book *ledger) ([]pubsub.Route, error) {
+func services(ctx context.Context, client *pubsub.Client, book *ledger.Book, orders int) ([]pubsub.Route, error) {
 	dead, err := client.Publisher(ctx, "images-dead", pubsub.Queue())
 	if err != nil {
 		return nil, err
@@ -82,20 +80,19 @@ func services(ctx context.Context, client *pubsub.Client, book *ledger) ([]pubsu
 		routes = append(routes, pubsub.Handle(s, handler))
 	}
 	for _, service := range []string{"email", "inventory", "billing", "billing", "analytics"} {
-		member := book.member(service)
+		member := book.Member(service, orders)
 		serve("orders", pubsub.Typed(codec.JSON[Order](), func(_ context.Context, o Order, _ *pubsub.Delivery) error {
-			member.took(o)
+			member.TookInTurn(o.Customer, o.Number)
 			return nil
 		}), orderTopic, pubsub.Group(service), pubsub.DropPermanent())
 	}
 	for range 3 {
-		worker := book.member("images")
-		serve("images", pubsub.Typed(codec.JSON[Image](), worker.scale), imageTopic,
+		w := worker{book.Member("images", images-1)}
+		serve("images", pubsub.Typed(codec.JSON[Image](), w.scale), imageTopic,
 			middleware.DeadLetter(dead, middleware.DeadLetterPolicy{MaxAttempts: 5}),
 			pubsub.RetryBackoff(pubsub.Backoff{Min: 50 * time.Millisecond}))
 	}
-	undertaker := book.member("images-dead")
-	serve("images-dead", undertaker.bury, pubsub.Queue(), pubsub.DropPermanent())
+	serve("images-dead", undertaker{book.Member("images-dead", 1)}.bury, pubsub.Queue(), pubsub.DropPermanent())
 	return routes, err
 }
 
@@ -148,26 +145,31 @@ func imageName(n int) string {
 	return fmt.Sprintf("%d.png", n+1)
 }
 
-// scale is a worker's handler: its error says what becomes of the task.
-func (m *member) scale(_ context.Context, image Image, d *pubsub.Delivery) error {
+// worker scales images.
+type worker struct{ *ledger.Member }
+
+// scale is the worker's handler: its error says what becomes of the task.
+func (w worker) scale(_ context.Context, image Image, d *pubsub.Delivery) error {
 	switch {
 	case image.Name == brokenImage:
-		m.say("%s cannot be read: to the dead letter", image.Name)
+		w.Say("%s cannot be read: to the dead letter", image.Name)
 		return pubsub.Permanent(errors.New("not an image"))
 	case image.Name == shakyImage && d.Attempt < 3:
-		m.say("%s failed at attempt %d: again soon", image.Name, d.Attempt)
+		w.Say("%s failed at attempt %d: again soon", image.Name, d.Attempt)
 		return errors.New("disk is full")
 	case image.Name == shakyImage:
-		m.say("%s is scaled at attempt %d", image.Name, d.Attempt)
+		w.Say("%s is scaled at attempt %d", image.Name, d.Attempt)
 	}
-	m.scaled(image)
+	w.Took(image.Name)
 	return nil
 }
 
-// bury reads the dead letters.
-func (m *member) bury(_ context.Context, d *pubsub.Delivery) error {
-	m.say("a message from %q after %s attempt: %s",
+// undertaker reads the dead letters.
+type undertaker struct{ *ledger.Member }
+
+func (u undertaker) bury(_ context.Context, d *pubsub.Delivery) error {
+	u.Say("a message from %q after %s attempt: %s",
 		d.Headers[middleware.HeaderTopic], d.Headers[middleware.HeaderAttempts], d.Headers[middleware.HeaderReason])
-	m.buried(string(d.Body))
+	u.Took(string(d.Body))
 	return nil
 }

@@ -14,7 +14,7 @@ func TestRun(t *testing.T) {
 	if err := shop.Run(t.Context(), &out, "memory://shop-test", 100); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"kept for each customer", "2.png is scaled at attempt 3", `a message from "images" after 1 attempt`} {
+	for _, want := range []string{"kept for each key", "2.png is scaled at attempt 3", `a message from "images" after 1 attempt`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output lacks %q:\n%s", want, &out)
 		}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ThreeDotsLabs/watermill"
+	millkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/waybill-go/waybill/bench/measure"
+)
+
+// mill is Watermill's Kafka with its router. It cannot publish without waiting: the
+// goroutine that calls it waits for each message.
+type mill struct {
+	line
+	publisher *millkafka.Publisher
+	router    *message.Router
+	done      chan error
+}
+
+func openWatermill(_ context.Context, l line) (actor, error) {
+	m := &mill{line: l}
+	var err error
+	m.publisher, err = millkafka.NewPublisher(millkafka.PublisherConfig{
+		Brokers: l.hosts(), Marshaler: millkafka.DefaultMarshaler{},
+		OverwriteSaramaConfig: careful(millkafka.DefaultSaramaSyncPublisherConfig()),
+	}, watermill.NopLogger{})
+	return m, err
+}
+
+func (m *mill) publish(_ context.Context, n, goroutines int) error {
+	body := make([]byte, bodySize)
+	return measure.Many(max(goroutines, 1), n, func() error {
+		return m.publisher.Publish(m.topic, message.NewMessage(watermill.NewShortUUID(), body))
+	})
+}
+
+func (m *mill) consume(ctx context.Context, handled func()) error {
+	subscriber, err := millkafka.NewSubscriber(millkafka.SubscriberConfig{
+		Brokers: m.hosts(), Unmarshaler: millkafka.DefaultMarshaler{}, ConsumerGroup: m.group,
+		OverwriteSaramaConfig: careful(millkafka.DefaultSaramaSubscriberConfig()),
+	}, watermill.NopLogger{})
+	if err != nil {
+		return err
+	}
+	if m.router, err = message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}); err != nil {
+		return err
+	}
+	m.router.AddConsumerHandler("reader", m.topic, subscriber, func(*message.Message) error {
+		handled()
+		return nil
+	})
+	m.done = make(chan error, 1)
+	go func() { m.done <- m.router.Run(ctx) }()
+	<-m.router.Running()
+	return nil
+}
+
+func (m *mill) close(context.Context) error {
+	var err error
+	if m.router != nil {
+		err = errors.Join(m.router.Close(), <-m.done)
+	}
+	return errors.Join(err, m.publisher.Close())
+}

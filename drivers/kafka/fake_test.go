@@ -1,0 +1,42 @@
+package kafka
+
+import (
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+	"github.com/waybill-go/waybill/testing/pubsubtest"
+)
+
+// TestConformanceOnFake runs the kit on a broker in the process, for those who have no Kafka.
+func TestConformanceOnFake(t *testing.T) {
+	pubsubtest.Run(t, onFake(t, func(*Config) {}))
+}
+
+func onFake(t *testing.T, change func(*Config)) pubsubtest.Harness {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	must(t, err)
+	t.Cleanup(cluster.Close)
+	return pubsubtest.Harness{
+		Driver: func(t testing.TB) driver.Driver {
+			c := Config{
+				Brokers:   cluster.ListenAddrs(),
+				Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second, MaxWait: 20 * time.Millisecond, Grace: time.Second,
+				RebalanceTimeout: 5 * time.Second, Timeout: 5 * time.Second,
+				Partitions: 1, GroupPrefix: rand.Text() + "-",
+			}
+			change(&c)
+			return wired(t, c)
+		},
+		Disconnect: func(_ testing.TB, d driver.Driver) { d.(*lines).cut() },
+		// The fake counts a member that leaves while it waits in SyncGroup as one that joins no
+		// more, and then does not answer those that do: they ask again after their timeouts.
+		Patience: 45 * time.Second,
+		Quiet:    300 * time.Millisecond,
+		Mends:    true,
+		Parallel: true,
+	}
+}

@@ -1,0 +1,70 @@
+package rabbitmq
+
+import (
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// A slot is shared by publishers and groups of every version: it must never change.
+func TestSlotsAreFixed(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]int{"": 5, "a": 44, "foobar": 0x68 % slots} {
+		if got := slotOf(key); got != want {
+			t.Errorf("slot of %q is %d, want %d", key, got, want)
+		}
+	}
+	seen := map[int]bool{}
+	for i := range 1000 {
+		seen[slotOf(time.Duration(i).String())] = true
+	}
+	if len(seen) != slots {
+		t.Errorf("1000 keys reach %d slots of %d", len(seen), slots)
+	}
+}
+
+// Delays are rounded up, by a fifth at most, to few values.
+func TestDelaysAreFew(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]time.Duration{
+		time.Nanosecond: time.Millisecond, 500 * time.Millisecond: 500 * time.Millisecond, 90 * time.Second: 90 * time.Second,
+		15 * time.Minute: 15 * time.Minute, 24 * time.Hour: 24 * time.Hour, 61 * time.Second: 65 * time.Second, longestDelay: longestDelay,
+	} {
+		if got := roundDelay(d); got != want {
+			t.Errorf("%v becomes %v, want %v", d, got, want)
+		}
+	}
+	values := map[time.Duration]bool{}
+	for d := time.Second; d < 5*time.Minute; d += 7 * time.Millisecond {
+		got := roundDelay(d)
+		if values[got] = true; got < d || got > d+d/5+time.Millisecond {
+			t.Fatalf("%v becomes %v", d, got)
+		}
+	}
+	if len(values) > 70 {
+		t.Errorf("%d delays from a second to five minutes", len(values))
+	}
+}
+
+// A table of headers for the milliseconds alone would cost more than the rest of a small message.
+func TestPublishTimeNeedsNoTable(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(1_700_000_000_123)
+	for key, want := range map[string]time.Time{"": now.Truncate(time.Second), "k": now} {
+		p := amqp.Publishing{Headers: amqp.Table{"of the last": "message"}}
+		publishing(&driver.Message{Key: key}, &p)
+		date(&p, now)
+		if (len(p.Headers) == 0) != (key == "") {
+			t.Errorf("key %q: headers %v", key, p.Headers)
+		}
+		p.Timestamp = p.Timestamp.Truncate(time.Second) // as AMQP has it
+		var d driver.Delivery
+		describe(&amqp.Delivery{Headers: p.Headers, Timestamp: p.Timestamp}, &d)
+		if !d.PublishTime.Equal(want) || d.Key != key {
+			t.Errorf("key %q: got %q, published at %v, want %v", key, d.Key, d.PublishTime, want)
+		}
+	}
+}

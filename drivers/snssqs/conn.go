@@ -1,0 +1,220 @@
+package snssqs
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// Client is what pubsub.Client.Raw gives: Amazon's own clients, without retries.
+type Client struct {
+	SNS *sns.Client
+	SQS *sqs.Client
+}
+
+// requestTimeout is how long an answer may take, beyond what a poll waits.
+const requestTimeout = 20 * time.Second
+
+// conn is two clients. HTTP connections come and go beneath it and nothing dies with
+// them, so it lives until it is closed.
+type conn struct {
+	driver.Life
+	config Config
+	region string
+	sns    *sns.Client
+	sqs    *sqs.Client
+	sts    *sts.Client
+	cache  *aws.CredentialsCache
+	idle   func()       // closes idle connections
+	counts driver.Tally // corrects Amazon's receive counts of what was returned, or tried several times
+
+	mu      sync.Mutex
+	account string
+}
+
+var errClosed error = driver.Errorf(driver.CodeClosed, "snssqs: closed")
+
+// Open loads the configuration, fetches credentials and asks SQS one thing.
+func (d *Driver) Open(ctx context.Context) (driver.Conn, error) {
+	loaded, idle, err := d.load(ctx)
+	if err != nil {
+		idle()
+		return nil, err
+	}
+	c := &conn{Life: driver.NewLife(nil), config: d.config, region: loaded.Region, account: d.config.Account, idle: idle}
+	if err := c.connect(ctx, loaded); err != nil {
+		idle()
+		return nil, err
+	}
+	return c, nil
+}
+
+// load finds region and credentials. It also returns what closes idle connections:
+// goroutines are behind them.
+func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err error) {
+	idle = func() {}
+	if d.config.AWS != nil {
+		loaded = d.config.AWS.Copy()
+	} else {
+		loaded, err = config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(d.config.Profile),
+			func(o *config.LoadOptions) error {
+				o.Credentials = d.config.Credentials
+				return nil
+			})
+		if err != nil {
+			return loaded, idle, driver.Wrap(driver.CodeInvalid, "snssqs: load configuration", err)
+		}
+	}
+	client, ours := loaded.HTTPClient.(*awshttp.BuildableClient)
+	if loaded.HTTPClient == nil {
+		client, ours = awshttp.NewBuildableClient(), true
+	}
+	if ours {
+		frozen := client.WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 4*d.config.Parallel
+		}).Freeze()
+		loaded.HTTPClient = frozen
+		if c, ok := frozen.(*http.Client); ok {
+			idle = c.CloseIdleConnections
+		}
+	}
+	loaded.HTTPClient = wholeBodies{loaded.HTTPClient}
+	loaded.Region = or(d.config.Region, loaded.Region)
+	if d.config.Credentials != nil {
+		loaded.Credentials = d.config.Credentials
+	}
+	if d.config.Endpoint != "" {
+		loaded.BaseEndpoint = &d.config.Endpoint
+	}
+	// The engine tries again, and it alone.
+	loaded.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	if loaded.Region == "" {
+		return loaded, idle, invalid("no region: give it in the URL, as in snssqs://eu-west-1, or in AWS_REGION or the profile")
+	}
+	if loaded.Credentials == nil {
+		return loaded, idle, driver.Errorf(driver.CodeUnauthenticated, "snssqs: no credentials: %s", howToSignIn)
+	}
+	return loaded, idle, nil
+}
+
+const howToSignIn = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or run where a role is attached"
+
+func (c *conn) connect(ctx context.Context, loaded aws.Config) error {
+	cache, cached := loaded.Credentials.(*aws.CredentialsCache)
+	if !cached {
+		cache = aws.NewCredentialsCache(loaded.Credentials)
+		loaded.Credentials = cache
+	}
+	c.cache = cache
+	got, err := cache.Retrieve(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return driver.Wrap(driver.CodeUnauthenticated, "snssqs: no credentials: "+howToSignIn, err)
+	}
+	c.account = or(c.account, got.AccountID)
+	if c.account == "" && c.config.Endpoint != "" {
+		c.account = "000000000000"
+	}
+	c.sns, c.sqs, c.sts = sns.NewFromConfig(loaded), sqs.NewFromConfig(loaded), sts.NewFromConfig(loaded)
+	_, err = c.sqs.ListQueues(ctx, &sqs.ListQueuesInput{QueueNamePrefix: aws.String("waybill-"), MaxResults: aws.Int32(1)})
+	err = c.fail("sqs:ListQueues", c.region, err)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if driver.CodeOf(err) == driver.CodePermissionDenied {
+		return nil // it was reached; what is needed shows in use
+	}
+	return err
+}
+
+func (c *conn) Capabilities() driver.Capabilities { return c.config.capabilities(c.region) }
+
+// Client returns a *Client.
+func (c *conn) Client() any { return &Client{SNS: c.sns, SQS: c.sqs} }
+
+func (c *conn) Close(context.Context) error {
+	c.End(errClosed)
+	c.idle()
+	return nil
+}
+
+// number returns the account's number.
+func (c *conn) number(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	account := c.account
+	c.mu.Unlock()
+	if account != "" {
+		return account, nil
+	}
+	out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", c.fail("sts:GetCallerIdentity", "the account (name it with account=)", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.account = aws.ToString(out.Account)
+	return c.account, nil
+}
+
+// arn names a topic or queue of this account.
+func (c *conn) arn(account, service, name string) string {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(c.region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(c.region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	return strings.Join([]string{"arn", partition, service, c.region, account, name}, ":")
+}
+
+// url is the address of a queue of this account.
+func (c *conn) url(account, name string) string {
+	base := c.config.Endpoint
+	if base == "" {
+		base = "https://sqs." + c.region + ".amazonaws.com"
+		if strings.HasPrefix(c.region, "cn-") {
+			base += ".cn"
+		}
+	}
+	return strings.TrimSuffix(base, "/") + "/" + account + "/" + name
+}
+
+// Backlog asks SQS for its counts, which are approximate.
+func (c *conn) Backlog(ctx context.Context, r driver.SubscribeRequest) (driver.Backlog, error) {
+	p, err := c.plan(ctx, &r)
+	if err != nil {
+		return driver.Backlog{}, err
+	}
+	attributes, err := c.attributes(ctx, p.queue)
+	if err != nil {
+		return driver.Backlog{}, err
+	}
+	number := func(name types.QueueAttributeName) int64 {
+		n, _ := strconv.ParseInt(attributes[string(name)], 10, 64)
+		return n
+	}
+	return driver.Backlog{
+		Ready: number(types.QueueAttributeNameApproximateNumberOfMessages) +
+			number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
+		Unsettled: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+	}, nil
+}
+
+func quoted(what, name string) string { return fmt.Sprintf("%s %q", what, name) }

@@ -1,0 +1,219 @@
+package snssqs
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// valid returns a receipt that may still be settled, or nil.
+func (s *session) valid(r *driver.Receipt) *receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := r.Token.(*receipt)
+	if !ok || s.out[t.tag] != t || s.Err() != nil || !time.Now().Before(t.deadline) {
+		return nil
+	}
+	return t
+}
+
+// spend makes a receipt void.
+func (s *session) spend(t *receipt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.out, t.tag)
+}
+
+func (s *session) Settle(ctx context.Context, batch []driver.Settlement) {
+	var deletions, dead []*driver.Settlement
+	var changes []change
+	for i := range batch {
+		v := &batch[i]
+		t := s.valid(v.Receipt)
+		if t == nil {
+			v.Outcome = driver.Lost
+			continue
+		}
+		v.Outcome = driver.Confirmed
+		verb := v.Verb
+		if last := s.plan.attempts > 0 && t.attempt >= s.plan.attempts; last && (verb == driver.Keep || verb == driver.Retry) {
+			verb = driver.Dead
+		}
+		switch verb {
+		case driver.Ack:
+			deletions = append(deletions, v)
+		case driver.Dead:
+			dead = append(dead, v)
+		case driver.Keep:
+			t.attempt++
+			s.conn.counts.Add(t.id, 1)
+		case driver.Retry:
+			changes = append(changes, change{receipt: t, settlement: v, seconds: seconds(v.Delay)})
+		case driver.Return:
+			changes = append(changes, change{receipt: t, settlement: v})
+		default:
+			v.Outcome, v.OutcomeErr = driver.Failed, invalid("verb %d is not known", v.Verb)
+		}
+	}
+	deletions = append(deletions, s.bury(ctx, dead)...)
+	s.delete(ctx, deletions)
+	s.visibility.Lock()
+	s.changeVisibility(ctx, changes)
+	s.visibility.Unlock()
+}
+
+// conclude sets an outcome after Amazon's answer about an entry or a request.
+func (s *session) conclude(v *driver.Settlement, err error) {
+	t := v.Token.(*receipt)
+	v.Conclude(driver.Confirmed, err)
+	if err == nil && (v.Verb == driver.Ack || v.Verb == driver.Dead) {
+		s.conn.counts.Set(t.id, 0)
+	}
+	if err == nil && v.Verb == driver.Keep {
+		v.Outcome = driver.Lost // it was the last attempt, and went to the dead letter
+	}
+	if v.Outcome == driver.Confirmed || v.Outcome == driver.Lost {
+		s.spend(t)
+	}
+}
+
+// delete deletes messages.
+func (s *session) delete(ctx context.Context, list []*driver.Settlement) {
+	entries(ctx, s, list, s.conn.config.Parallel, "sqs:DeleteMessage", func(ctx context.Context, part []*driver.Settlement) ([]types.BatchResultErrorEntry, error) {
+		in := &sqs.DeleteMessageBatchInput{QueueUrl: &s.queue.url}
+		for i, v := range part {
+			in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{
+				Id: entryIDs[i], ReceiptHandle: &v.Token.(*receipt).handle,
+			})
+		}
+		out, err := s.conn.sqs.DeleteMessageBatch(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return out.Failed, nil
+	}, s.conclude)
+}
+
+// entries makes requests for a list, ten entries each, some of them beside one another, and
+// tells of each entry what became of it.
+func entries[T any](ctx context.Context, s *session, list []T, parallel int, action string,
+	request func(context.Context, []T) ([]types.BatchResultErrorEntry, error), tell func(T, error)) {
+	on := quoted("queue", s.queue.name)
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for part := range slices.Chunk(list, batchMessages) {
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			list, err := request(ctx, part)
+			failed := failures(list)
+			err = s.conn.fail(action, on, err)
+			for i, v := range part {
+				if f, bad := failed[*entryIDs[i]]; bad {
+					tell(v, f.settling(action, on))
+				} else {
+					tell(v, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// settling is a failure about a receipt.
+func (f failure) settling(action, on string) error {
+	err := f.err(action, on)
+	if strings.Contains(f.text, "expired") || strings.Contains(f.text, "not available for visibility timeout change") {
+		return driver.Wrap(driver.CodeLost, "the receipt is no longer good", err)
+	}
+	return err
+}
+
+// A change is one of a message's visibility.
+type change struct {
+	receipt    *receipt
+	settlement *driver.Settlement // nil for those that nobody asks after
+	seconds    int32
+	extended   func(error) // for extensions
+}
+
+// changeVisibility shows and hides messages. On FIFO the newest go first, one request after
+// the other: while the oldest is not visible, nothing of its key is delivered, so that it
+// comes first.
+func (s *session) changeVisibility(ctx context.Context, list []change) {
+	parallel := s.conn.config.Parallel
+	if s.plan.fifo {
+		parallel = 1
+		slices.SortStableFunc(list, func(a, b change) int { return cmp.Compare(b.receipt.tag, a.receipt.tag) })
+	}
+	entries(ctx, s, list, parallel, "sqs:ChangeMessageVisibility", func(ctx context.Context, part []change) ([]types.BatchResultErrorEntry, error) {
+		in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &s.queue.url}
+		for i, c := range part {
+			left := seconds(longestHidden - time.Since(c.receipt.since))
+			in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: entryIDs[i], ReceiptHandle: &c.receipt.handle, VisibilityTimeout: max(0, min(c.seconds, left-1)),
+			})
+		}
+		out, err := s.conn.sqs.ChangeMessageVisibilityBatch(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return out.Failed, nil
+	}, func(c change, err error) {
+		switch {
+		case c.extended != nil:
+			c.extended(err)
+		case c.settlement != nil:
+			s.conclude(c.settlement, err)
+			if err == nil && c.settlement.Verb == driver.Return {
+				s.conn.counts.Add(c.receipt.id, -1)
+			}
+		}
+	})
+}
+
+// Extend extends leases.
+func (s *session) Extend(ctx context.Context, batch []*driver.Receipt, d time.Duration) {
+	s.visibility.Lock()
+	defer s.visibility.Unlock()
+	now := time.Now()
+	var list []change
+	for _, r := range batch {
+		t := s.valid(r)
+		if t == nil {
+			r.Deadline = time.Time{}
+			continue
+		}
+		last := t.since.Add(longestHidden - time.Second)
+		granted := now.Add(time.Duration(seconds(d)) * time.Second)
+		if granted.After(last) {
+			granted = last
+		}
+		if !granted.After(now) {
+			continue
+		}
+		list = append(list, change{receipt: t, seconds: seconds(d), extended: func(err error) {
+			switch {
+			case err == nil:
+				s.mu.Lock()
+				t.deadline = granted
+				s.mu.Unlock()
+				r.Deadline = granted
+			case driver.CodeOf(err) == driver.CodeLost:
+				s.spend(t)
+				r.Deadline = time.Time{}
+			}
+		}})
+	}
+	s.changeVisibility(ctx, list)
+}

@@ -1,0 +1,265 @@
+package snssqs_test
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/waybill-go/waybill/drivers/snssqs"
+	"github.com/waybill-go/waybill/pubsub"
+)
+
+// raw is Amazon's own clients on the emulator.
+type raw struct {
+	t   *testing.T
+	sqs *sqs.Client
+	sns *sns.Client
+}
+
+func rawClients(t *testing.T, address string) *raw {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(u.Query().Get("endpoint")), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+	return &raw{t, sqs.NewFromConfig(c), sns.NewFromConfig(c)}
+}
+
+func (r *raw) queue(name string, attributes map[string]string) string {
+	r.t.Helper()
+	out, err := r.sqs.CreateQueue(r.t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return *out.QueueUrl
+}
+
+func (r *raw) attributes(name string) map[string]string {
+	r.t.Helper()
+	u, err := r.sqs.GetQueueUrl(r.t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
+	if err != nil {
+		r.t.Fatalf("queue %s: %v", name, err)
+	}
+	out, err := r.sqs.GetQueueAttributes(r.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: u.QueueUrl, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out.Attributes
+}
+
+func wantError(t *testing.T, err error, code pubsub.Code, words ...string) {
+	t.Helper()
+	if err == nil || pubsub.CodeOf(err) != code {
+		t.Errorf("got error %v (code %s), want code %s", err, pubsub.CodeOf(err), code)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+}
+
+func TestCreates(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address+"&retention=2h"), rawClients(t, address), unique("made")
+	_, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.NativeDeadLetter(topic+"-dead", 5),
+		pubsub.Settings(snssqs.Settings{KMSKey: "alias/mine"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := r.attributes(topic + "-g")
+	if got["MessageRetentionPeriod"] != "7200" || got["KmsMasterKeyId"] != "alias/mine" ||
+		!strings.Contains(got["Policy"], ":"+topic+`"`) || !strings.Contains(got["RedrivePolicy"], topic+"-dead") {
+		t.Errorf("queue has %v", got)
+	}
+	r.attributes(topic + "-dead")
+	_, err = c.Subscriber(t.Context(), topic, pubsub.Group("named"), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{QueueName: topic + "-other"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.attributes(topic + "-other")
+}
+
+func TestRefusesWhatDiffers(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("differs")
+	if _, err := c.Publisher(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	open := func(group string, options ...pubsub.SubscriberOption) error {
+		_, err := c.Subscriber(t.Context(), topic, append([]pubsub.SubscriberOption{pubsub.Group(group)}, options...)...)
+		return err
+	}
+	strange := `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:000000000000:other"}}}]}`
+	r.queue(topic+"-closed", map[string]string{"Policy": strange})
+	wantError(t, open("closed", pubsub.DropPermanent()), pubsub.CodeConflict, topic+"-closed", "does not let", topic)
+
+	r.queue(topic+"-none", nil)
+	wantError(t, open("none", pubsub.DropPermanent(), pubsub.Topology(pubsub.Verify)), pubsub.CodeConflict, "does not let")
+	if err := open("none", pubsub.DropPermanent()); err != nil {
+		t.Errorf("a policy that is missing is not added: %v", err)
+	}
+
+	dead := r.queue(topic+"-dead", nil)
+	_ = dead
+	redrive := func(n int) map[string]string {
+		return map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:` + topic + `-dead","maxReceiveCount":"` + strconv.Itoa(n) + `"}`}
+	}
+	r.queue(topic+"-early", redrive(3))
+	wantError(t, open("early", pubsub.NativeDeadLetter(topic+"-dead", 5)), pubsub.CodeConflict, "after 3 receipts", "5 attempts")
+	r.queue(topic+"-late", redrive(7))
+	if err := open("late", pubsub.NativeDeadLetter(topic+"-dead", 5)); err != nil {
+		t.Errorf("a redrive policy that comes later is refused: %v", err)
+	}
+
+	r.queue(topic+"-kept", map[string]string{"MessageRetentionPeriod": "60"})
+	wantError(t, open("kept", pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{Retention: time.Hour})), pubsub.CodeConflict, "MessageRetentionPeriod", "60", "3600")
+
+	r.queue(topic+"-kind.fifo", map[string]string{"FifoQueue": "true"})
+	wantError(t, open("kind", pubsub.DropPermanent()), pubsub.CodeConflict, topic+"-kind.fifo", "FIFO")
+	wantError(t, open("name", pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{QueueName: "x.fifo"})), pubsub.CodeConflict, "x.fifo", "FIFO")
+
+	wantError(t, open("missing", pubsub.DropPermanent(), pubsub.Topology(pubsub.Verify)), pubsub.CodeNotFound, topic+"-missing")
+
+	// A subscription without raw delivery.
+	r.queue(topic+"-enveloped", nil)
+	arn := "arn:aws:sns:us-east-1:000000000000:" + topic
+	if _, err := r.sns.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &arn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + topic + "-enveloped")}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, open("enveloped", pubsub.DropPermanent()), pubsub.CodeConflict, "RawMessageDelivery")
+
+	// A queue that is not subscribed.
+	if err := open("apart", pubsub.DropPermanent()); err != nil {
+		t.Fatal(err)
+	}
+	subs, err := r.sns.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range subs.Subscriptions {
+		if strings.HasSuffix(*s.Endpoint, "-apart") {
+			if _, err := r.sns.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: s.SubscriptionArn}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wantError(t, open("apart", pubsub.DropPermanent(), pubsub.Topology(pubsub.Verify)), pubsub.CodeNotFound, topic+"-apart", "not subscribed")
+
+	// Groups whose names run together are not taken for one another.
+	if _, err := c.Subscriber(t.Context(), topic+"-a", pubsub.Group("b"), pubsub.DropPermanent()); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, open("a-b", pubsub.DropPermanent()), pubsub.CodeConflict, topic+"-a-b", "does not let")
+}
+
+// TestAssume neither makes nor looks: what is missing shows in use.
+func TestAssume(t *testing.T) {
+	t.Parallel()
+	c, name := client(t, start(t)), unique("assumed")
+	out, err := c.Publisher(t.Context(), name, pubsub.Queue(), pubsub.Topology(pubsub.Assume))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, out.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}), pubsub.CodeNotFound, name)
+	s, err := c.Subscriber(t.Context(), name, pubsub.Queue(), pubsub.DropPermanent(), pubsub.Topology(pubsub.Assume))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.Publisher(t.Context(), name, pubsub.Queue()); err != nil { // makes it
+		t.Fatal(err)
+	}
+	if err := out.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Receive(ctx, func(context.Context, *pubsub.Delivery) error { cancel(); return nil })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBroadcastLeavesNothing: the temporary queue goes with its subscription, and one
+// that a crash left behind is swept away by the next.
+func TestBroadcastLeavesNothing(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("cast")
+	prefix := topic + "-broadcast-"
+	queues := func() []string {
+		out, err := r.sqs.ListQueues(t.Context(), &sqs.ListQueuesInput{QueueNamePrefix: &prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.QueueUrls
+	}
+	old := r.queue(prefix+"crashed", nil)
+	fresh := r.queue(prefix+"alive", nil)
+	tag := func(queue string, age time.Duration) {
+		_, err := r.sqs.TagQueue(t.Context(), &sqs.TagQueueInput{QueueUrl: &queue, Tags: map[string]string{"waybill-heartbeat": strconv.FormatInt(time.Now().Add(-age).Unix(), 10)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tag(old, time.Hour)
+	tag(fresh, time.Minute)
+	s, err := c.Subscriber(t.Context(), topic, pubsub.DropPermanent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Publisher(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	got := make(chan string, 100)
+	go func() {
+		ended <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
+			got <- string(d.Body)
+			return nil
+		})
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for heard := false; !heard; {
+		if err := out.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-got:
+			heard = true
+		case <-tick.C:
+		}
+	}
+	now := strings.Join(queues(), " ")
+	if strings.Contains(now, "crashed") || !strings.Contains(now, "alive") || len(queues()) != 2 {
+		t.Errorf("temporary queues: %s", now)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if left := queues(); len(left) != 1 || !strings.HasSuffix(left[0], "alive") {
+		t.Errorf("after the subscription closed: %v", left)
+	}
+	subs, err := r.sns.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: aws.String("arn:aws:sns:us-east-1:000000000000:" + topic)})
+	if err != nil || len(subs.Subscriptions) > 0 {
+		t.Errorf("subscriptions left: %v, error %v", subs, err)
+	}
+}

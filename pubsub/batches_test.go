@@ -1,0 +1,125 @@
+package pubsub_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// receiveBatches is as receive, with a handler of batches.
+func receiveBatches(t *testing.T, b *scripted, handler pubsub.BatchHandler, options ...pubsub.SubscriberOption) *reception {
+	t.Helper()
+	r := &reception{t: t, client: b.client(t), done: make(chan error, 1)}
+	options = append([]pubsub.SubscriberOption{pubsub.Group("g"), pubsub.DropPermanent()}, options...)
+	s, err := r.client.Subscriber(t.Context(), "t", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sub = s
+	ctx, cancel := context.WithCancel(t.Context())
+	r.stop = cancel
+	go func() { r.done <- s.ReceiveBatch(ctx, pubsub.BatchPolicy{}, handler) }()
+	r.session = <-b.sessions
+	return r
+}
+
+func attempt(tag uint64, key string, n int) driver.Delivery {
+	return driver.Delivery{Message: driver.Message{Key: key}, Attempt: n, Receipt: driver.Receipt{Tag: tag}}
+}
+
+// A batch handler that ends its goroutine has failed each delivery by its own attempts
+// and key: the one whose attempts are used up does not take the others along.
+func TestBatchHandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Run("attempts", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			b := newScripted(driver.Capabilities{RetryDelay: time.Hour, Attempts: driver.Exact})
+			r := receiveBatches(t, b, func(context.Context, []*pubsub.Delivery) []error {
+				runtime.Goexit()
+				return nil
+			}, pubsub.MaxAttempts(3))
+			r.session.intake <- driver.Intake{Deliveries: []driver.Delivery{attempt(1, "", 3), attempt(2, "", 1)}}
+			synctest.Wait()
+			if got := verbs(r.session.log()); got != "1 ack, 2 retry" {
+				t.Errorf("settled %s, want the first dropped and the second tried again", got)
+			}
+			r.end(nil)
+		})
+	})
+	t.Run("keys", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			b := newScripted(driver.Capabilities{RetryDelay: time.Hour, Hold: time.Second, OrderedRetry: driver.WithTail})
+			r := receiveBatches(t, b, func(context.Context, []*pubsub.Delivery) []error {
+				time.Sleep(2 * time.Second) // beyond the hold
+				runtime.Goexit()
+				return nil
+			}, pubsub.Ordered())
+			r.session.intake <- driver.Intake{Deliveries: []driver.Delivery{attempt(1, "k", 1), attempt(2, "", 1)}}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if got := verbs(r.session.log()); got != "1 retry, 2 retry" {
+				t.Errorf("settled %s", got)
+			}
+			r.end(nil)
+		})
+	})
+}
+
+// untilItsContextEnds is a handler that says why its context ended, and after how long.
+func untilItsContextEnds(cause *error, took *time.Duration) pubsub.BatchHandler {
+	return func(ctx context.Context, _ []*pubsub.Delivery) []error {
+		began := time.Now()
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Hour):
+		}
+		*cause, *took = context.Cause(ctx), time.Since(began)
+		return nil
+	}
+}
+
+// A batch whose deliveries were all held for too long is told so, as a handler is.
+func TestBatchHandlerThatHoldsForTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var cause error
+		var took time.Duration
+		r := receiveBatches(t, b, untilItsContextEnds(&cause, &took), pubsub.MaxHandling(time.Minute))
+		r.session.give(1, driver.Message{}, driver.Message{})
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !errors.Is(cause, pubsub.ErrHandlerTooSlow) || took != time.Minute {
+			t.Errorf("after %v: cause %v", took, cause)
+		}
+		r.end(nil)
+	})
+}
+
+// Middleware that ends the contexts of all deliveries ends the batch handler's.
+func TestBatchHandlerInsideOfATimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{RetryDelay: time.Hour})
+		timeout := pubsub.Middleware(func(next pubsub.Handler) pubsub.Handler {
+			return func(ctx context.Context, d *pubsub.Delivery) error {
+				ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(len(d.Body))*time.Minute, errBoom)
+				defer cancel()
+				return next(ctx, d)
+			}
+		})
+		var cause error
+		var took time.Duration
+		r := receiveBatches(t, b, untilItsContextEnds(&cause, &took), timeout)
+		r.session.give(1, driver.Message{Body: make([]byte, 3)}, driver.Message{Body: make([]byte, 2)})
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !errors.Is(cause, errBoom) || took != 3*time.Minute {
+			t.Errorf("after %v: cause %v", took, cause)
+		}
+		r.end(nil)
+	})
+}
