@@ -3,6 +3,8 @@ package gocloud
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	cloud "gocloud.dev/pubsub"
@@ -159,8 +161,7 @@ func (c *conn) Close(ctx context.Context) (err error) {
 		err = fail("close", c.broker.Close(ctx)) // sends what waits to be acknowledged
 		c.End(errClosed)
 		c.mu.Lock()
-		readers := c.readers
-		c.readers = map[place]*reader{}
+		readers := slices.Collect(maps.Values(c.readers)) // the map stays: readers that fail look into it
 		c.mu.Unlock()
 		for _, r := range readers {
 			r.run.Wait()
