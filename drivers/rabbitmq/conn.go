@@ -83,7 +83,7 @@ type conn struct {
 	outgoing *link
 	incoming *link
 	clear    atomic.Pointer[chan struct{}] // closed while the broker takes messages
-	calls    sync.WaitGroup                // goroutines that may outlive what began them
+	calls    sync.WaitGroup                // goroutines that may outlive what began them; see enter
 	copier   copier
 
 	mu     sync.Mutex
@@ -176,7 +176,9 @@ func (c *conn) Client() any { return c.incoming.Connection }
 
 // Close ends both connections. The broker takes back what is not settled.
 func (c *conn) Close(ctx context.Context) error {
+	c.mu.Lock() // nothing is counted after that
 	c.End(errClosed)
+	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	c.outgoing.end(ctx)
@@ -185,13 +187,38 @@ func (c *conn) Close(ctx context.Context) error {
 	return nil
 }
 
+// enter counts a call for Close to wait for, unless the connection has ended.
+func (c *conn) enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.Err(); err != nil {
+		return err
+	}
+	c.calls.Add(1)
+	return nil
+}
+
+// apart runs something on a goroutine of its own. It returns why not if the connection has
+// ended.
+func (c *conn) apart(run func()) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	go func() {
+		defer c.calls.Done()
+		run()
+	}()
+	return nil
+}
+
 // within makes a call of the client, which knows no contexts. When ctx ends first the
 // call goes on until the connection ends, and its result is dropped.
 func within[T any](ctx context.Context, c *conn, call func() (T, error), drop func(T)) (T, error) {
-	if err := c.Err(); err != nil {
+	if err := c.enter(); err != nil {
 		var none T
 		return none, err
 	}
+	defer c.calls.Done()
 	return driver.Within(ctx, &c.calls, call, drop)
 }
 

@@ -76,12 +76,14 @@ func (c *conn) sender(ctx context.Context, topic string, l *layout) (*sender, er
 		ch.NotifyClose(s.closed)
 		return ch.Confirm(false)
 	})
+	if err == nil {
+		poke(s.alone)
+		err = c.apart(s.confirmer)
+	}
 	if err != nil {
 		s.End(errClosed)
 		return nil, classify("rabbitmq: open topic", err)
 	}
-	poke(s.alone)
-	c.calls.Go(s.confirmer)
 	return s, nil
 }
 

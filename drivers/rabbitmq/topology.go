@@ -100,7 +100,7 @@ func (d *declarer) do(what string, call func(*amqp.Channel) error) error {
 
 func (d *declarer) end() {
 	if ch := d.ch; ch != nil {
-		d.conn.calls.Go(func() { _ = ch.Close() })
+		_ = d.conn.apart(func() { _ = ch.Close() }) // or it has ended with the connection
 	}
 }
 
