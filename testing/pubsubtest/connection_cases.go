@@ -177,8 +177,8 @@ var connectionCases = []Case{
 				if err == nil || ctx.Err() == nil {
 					k.Errorf("Receive returned %v with nothing to give", err)
 				}
-			case <-time.After(k.Quiet + k.Patience/4):
-				k.Errorf("Receive still waits %v after its context's end", k.Patience/4)
+			case <-time.After(k.Quiet + k.Patience):
+				k.Errorf("Receive still waits %v after its context's end", k.Patience)
 				k.must(conn.Close(k.ctx))
 			}
 		},
