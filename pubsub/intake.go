@@ -331,6 +331,36 @@ func (s *session) quiesce(ctx context.Context) {
 	}
 }
 
+// guard notices what the broker takes back, and the loss of the session, while handlers run
+// on after intake has ended. It ends when none does, or with ctx.
+func (s *session) guard(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.mu.Lock()
+	over := s.silent || s.closed
+	s.unguard = stop
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	var in driver.Intake
+	for {
+		err := s.incarnation.Receive(ctx, &in)
+		s.take(&in)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, driver.ErrQuiesced): // a driver that tells nothing any more
+			return
+		default:
+			s.log.Warn("waybill: subscription lost while it drained", "error", err)
+			s.die(err)
+			return
+		}
+	}
+}
+
 // close flushes settlements, and gives back what has none.
 func (s *session) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)

@@ -72,6 +72,7 @@ type receiver struct {
 	rushed    bool               // the handlers' contexts have ended, or will when it drains
 	leaving   *session           // what drains; nil if there is none
 	cutIntake context.CancelFunc // ends the call to end intake
+	unguard   context.CancelFunc // ends the watch over what drains; nil before it begins
 	last      *time.Timer        // of the last grace
 }
 

@@ -26,8 +26,8 @@ type Session interface {
 	// engine owns the Intake and its slices
 	// and uses them again; the driver keeps neither.
 	//
-	// An error other than the context's and Interrupted means that the Session is dead.
-	// All its deliveries were taken back then.
+	// An error other than the context's, Interrupted and ErrQuiesced means that the Session
+	// is dead. All its deliveries were taken back then.
 	Receive(ctx context.Context, in *Intake) error
 
 	// Settle carries out a batch of settlements and sets each Outcome. Within a
@@ -43,7 +43,9 @@ type Session interface {
 	Extend(ctx context.Context, batch []*Receipt, d time.Duration)
 
 	// Quiesce ends intake and keeps ownership: when it has returned, Receive gives
-	// no further delivery, and returns ErrQuiesced once it has given what it held.
+	// no further delivery, and returns ErrQuiesced once it has given what it held. Handlers
+	// may run on for long then: a Receive that is called after that waits for revocations, or
+	// for the Session's end, as ever.
 	Quiesce(ctx context.Context) error
 
 	// Close gives what is unsettled back to the broker, oldest first, so that it is

@@ -3,6 +3,7 @@ package pubsubtest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -380,6 +381,33 @@ var mutants = []mutant{
 	}},
 	{name: "quiesces-in-words", fails: "drain/quiesce", breaks: func(_ testing.TB, b *broken) {
 		b.quiesce = func(driver.Session, context.Context) error { return nil }
+	}},
+	{name: "says-again-that-it-is-quiesced", fails: "drain/quiesce", breaks: func(_ testing.TB, b *broken) {
+		var said sync.Map
+		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
+			if _, ok := said.Load(s); ok {
+				return driver.ErrQuiesced
+			}
+			err := s.Receive(ctx, in)
+			if errors.Is(err, driver.ErrQuiesced) {
+				said.Store(s, true)
+			}
+			return err
+		}
+	}},
+	{name: "tells-no-loss-once-it-is-quiesced", fails: "drain/lost", breaks: func(_ testing.TB, b *broken) {
+		var said sync.Map
+		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
+			if _, ok := said.Load(s); ok {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			err := s.Receive(ctx, in)
+			if errors.Is(err, driver.ErrQuiesced) {
+				said.Store(s, true)
+			}
+			return err
+		}
 	}},
 	{name: "keeps-what-it-has-at-close", fails: "order/takeover", breaks: func(_ testing.TB, b *broken) {
 		b.close = func(driver.Session, context.Context) error { return nil }
