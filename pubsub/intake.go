@@ -40,8 +40,9 @@ func (r *receiver) newSession(incarnation driver.Session) *session {
 	return s
 }
 
-// intake takes in what the session gives until ctx ends or the session dies.
-func (s *session) intake(ctx context.Context) error {
+// intake takes in what the session gives until ctx ends or the session dies; or until it is
+// interrupted for a reason that will not heal, which the session outlives.
+func (s *session) intake(ctx context.Context, a *attachment) error {
 	var in driver.Intake
 	interruptions := 0 // in a row
 	defer s.gate.end()
@@ -55,10 +56,14 @@ func (s *session) intake(ctx context.Context) error {
 		s.gate.leave()
 		var interrupted *driver.Interrupted
 		switch {
+		case err == nil && interruptions > 0:
+			interruptions, a.since = 0, time.Time{}
 		case err == nil:
-			interruptions = 0
 		case receiving.Err() != nil && ctx.Err() == nil && (errors.Is(err, errGate) || errors.Is(err, context.Canceled)):
 		case errors.As(err, &interrupted) && ctx.Err() == nil:
+			if a.futile(s, err) || a.final(err) {
+				return err
+			}
 			interruptions++
 			s.log.Warn("waybill: intake is interrupted, trying again", "times", interruptions, "error", err)
 			if err := wait(ctx, s.client.config.backoff.Delay(interruptions), nil); err != nil {

@@ -106,9 +106,13 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			return errors.Join(err, r.shutDown(nil))
 		}
-		err = s.intake(ctx)
+		err = s.intake(ctx, &attach)
 		if ctx.Err() != nil {
 			return r.shutDown(s)
+		}
+		var interrupted *driver.Interrupted
+		if errors.As(err, &interrupted) {
+			return errors.Join(interrupted.Err, r.shutDown(s))
 		}
 		if attach.futile(s, err) {
 			s.die(err)

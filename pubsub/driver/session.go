@@ -69,7 +69,8 @@ type Committer interface {
 // Interrupted is an error of Receive that the Session outlives: intake failed for a
 // while, nothing that was given is lost by it, and it can be settled and extended as
 // before. The engine calls Receive again, with backoff. It is for brokers without
-// connections that anything is bound to. It does not come after Quiesce.
+// connections that anything is bound to, and for what may heal: a code that does not ends the
+// user's Receive, after a grace. It does not come after Quiesce.
 type Interrupted struct {
 	// Err says why.
 	Err error
