@@ -29,7 +29,8 @@ type batcher struct {
 	keyed  bool // a Send has one key
 	perKey int  // messages of a key that may be out of its line; zero: there are no lines
 
-	calls sync.Pool // of *call
+	calls  sync.Pool   // of *call
+	blamed atomic.Bool // the driver tells fates twice
 
 	wake chan struct{}      // to the courier: something changed; holds one token
 	stop context.CancelFunc // ends the courier; nil until it began
@@ -128,6 +129,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	o.seq = b.seq
 	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
 		b.depart(o)
+		o.direct = true
 		incarnation := b.incarnation
 		b.mu.Unlock()
 		b.send(ctx, incarnation, o)
@@ -347,13 +349,8 @@ func (b *batcher) complete(o *outgoing, key string, err error) {
 	}
 }
 
-// told is called by the driver, once a message.
+// told acts on a fate. It is called with the lock, and gives it back.
 func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
-	b.mu.Lock()
-	if o.place != sent {
-		b.mu.Unlock()
-		return // a driver that tells a fate twice
-	}
 	over, followers := b.settle(o, f, err)
 	due := b.due()
 	b.mu.Unlock()
@@ -363,6 +360,16 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	b.finish(followers...)
 	if due {
 		b.poke()
+	}
+}
+
+// blame tells of a driver that told a fate twice, or that of no message: once, for it may do
+// so all the time. What it refers to is perhaps another Publish's by then, so from now on
+// nothing is used again.
+func (b *batcher) blame() {
+	if !b.blamed.Swap(true) {
+		b.topic.client.config.logger.Error("waybill: the driver told a message's fate more than once, or that of no message: "+
+			"this is a fault of the driver, and what it confirms cannot be relied on", "broker", b.topic.caps.Broker, "topic", b.topic.name)
 	}
 }
 
@@ -392,7 +399,7 @@ func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, foll
 		b.conclude(o, nil)
 	case driver.Refused:
 		b.progress = true
-		followers = b.fail(o, driver.Wrap(CodeOf(err), "refused", err))
+		followers = b.fail(o, because(CodeOf(err), "refused", err))
 	default:
 		b.last = err
 		o.doubtful = o.doubtful || f == driver.Unknown
@@ -436,9 +443,9 @@ func (b *batcher) giveUp(o *outgoing, err error) error {
 	case b.bound(o):
 		return ErrKeyFailed
 	case b.quit:
-		return driver.Wrap(CodeClosed, "not sent before the publisher was closed", err)
+		return because(CodeClosed, "not sent before the publisher was closed", err)
 	default:
-		return driver.Wrap(CodeCanceled, "not sent", err)
+		return because(CodeCanceled, "not sent", err)
 	}
 }
 
@@ -580,7 +587,7 @@ func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.quit = true
 	b.patrol.stop()
-	over := b.failQueued(driver.Wrap(CodeClosed, "not sent before the publisher was closed", b.last))
+	over := b.failQueued(because(CodeClosed, "not sent before the publisher was closed", b.last))
 	stop := b.stop
 	b.mu.Unlock()
 	b.finish(over...)

@@ -146,7 +146,7 @@ func (c *connection) redial(ctx context.Context) error {
 	failures := attempts + max(c.brief-1, 0) // once may happen
 	c.mu.Unlock()
 	if dead != nil && attempts == 0 {
-		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: driver.Wrap(CodeUnavailable, "connection lost", dead.Err())}, true)
+		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: because(CodeUnavailable, "connection lost", dead.Err())}, true)
 	}
 	if failures > 0 {
 		if err := wait(ctx, c.config.backoff.Delay(failures), c.closed); err != nil {

@@ -95,6 +95,11 @@ func fail(op, target string, err error) error {
 	return &Error{Code: CodeOf(err), Op: op, Target: target, Err: err}
 }
 
+// because wraps a cause, of which there may be none, in an error, which there is all the same.
+func because(code Code, text string, cause error) error {
+	return &driver.Error{Code: code, Text: text, Err: cause}
+}
+
 // invalid makes a cause that is the caller's fault.
 func invalid(format string, args ...any) error {
 	return driver.Errorf(CodeInvalid, format, args...)

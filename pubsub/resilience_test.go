@@ -561,6 +561,7 @@ func TestInterruptionsThatMayHealAreWaitedOut(t *testing.T) {
 		c := b.client(t, pubsub.Logger(slog.New(slog.NewTextHandler(&logs, nil))))
 		r := receiveWith(t, c, b, func(context.Context, *pubsub.Delivery) error { return nil })
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := strings.Count(logs.String(), "intake is interrupted"); n < 100 || n > 200 {
 			t.Errorf("logged %d times in an hour; want about twice a minute", n)
 		}

@@ -178,6 +178,7 @@ var drainCases = []Case{
 			if err := await(k, told, "the end of the session"); errors.Is(err, driver.ErrQuiesced) || k.ctx.Err() != nil {
 				k.Errorf("Receive on a session that was lost after Quiesce: %v, want why", err)
 			}
+			m.leave()
 			again := k.join(k.conn(), r).take(1)[0]
 			if string(again.Body) != "a" {
 				k.Errorf("got %q, want a", again.Body)

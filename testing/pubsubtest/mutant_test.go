@@ -153,6 +153,14 @@ var mutants = []mutant{
 			})
 		}
 	}},
+	{name: "tells-earlier-fates-again", fails: "publish/one-fate", breaks: func(_ testing.TB, b *broken) {
+		again := func() {}
+		b.send = func(t driver.Topic, ctx context.Context, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			again()
+			again = func() { fate(0, driver.Stored, nil) }
+			t.Send(ctx, batch, fate)
+		}
+	}},
 	{name: "forgets-a-fate", fails: "publish/one-fate", breaks: func(_ testing.TB, b *broken) {
 		b.send = func(t driver.Topic, ctx context.Context, batch []driver.Message, fate func(int, driver.Fate, error)) {
 			t.Send(ctx, batch, func(i int, f driver.Fate, err error) {
@@ -242,6 +250,14 @@ var mutants = []mutant{
 				for j := range given { // tags begin at 1 again: it hits another
 					s.Settle(ctx, []driver.Settlement{{Receipt: &given[j], Verb: driver.Ack}})
 				}
+			}
+		}
+	}},
+	{name: "tells-no-outcome", fails: "receipt/outcome", breaks: func(_ testing.TB, b *broken) {
+		b.settle = func(s driver.Session, ctx context.Context, batch []driver.Settlement) {
+			s.Settle(ctx, batch)
+			for i := range batch {
+				batch[i].Outcome = 0
 			}
 		}
 	}},
