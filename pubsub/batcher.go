@@ -166,7 +166,7 @@ func (b *batcher) send(ctx context.Context, incarnation driver.Topic, o *outgoin
 // reserve waits for room and takes it. It is called and returns with the lock held.
 func (b *batcher) reserve(ctx context.Context, o *outgoing) error {
 	if b.closed {
-		return ErrClosed
+		return errTopicClosed
 	}
 	if ctx.Err() != nil {
 		return b.canceled(ctx)
@@ -198,10 +198,10 @@ func (b *batcher) reserve(ctx context.Context, o *outgoing) error {
 	}
 	switch {
 	case !w.admitted:
-		return ErrClosed
+		return errTopicClosed
 	case b.quit: // just now, and nobody would send it
 		b.leave(o.size)
-		return ErrClosed
+		return errTopicClosed
 	case w.failed:
 		b.leave(o.size)
 		return ErrKeyFailed
@@ -393,13 +393,16 @@ func (b *batcher) room(n int) bool {
 func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, followers []*outgoing) {
 	b.inflight--
 	defer b.gaps.arrive(o)
+	if f != driver.Stored && err == nil {
+		err = errNoReason // nil is a success further on
+	}
 	switch f {
 	case driver.Stored:
 		b.last, b.progress = nil, true
 		b.conclude(o, nil)
 	case driver.Refused:
 		b.progress = true
-		followers = b.fail(o, because(CodeOf(err), "refused", err))
+		followers = b.fail(o, driver.Wrap(CodeOf(err), "refused", err))
 	default:
 		b.last = err
 		o.doubtful = o.doubtful || f == driver.Unknown
@@ -435,6 +438,15 @@ func (b *batcher) bound(o *outgoing) bool {
 	return b.gaps.hold(o)
 }
 
+// errNoReason is the error of a driver that gives none.
+var errNoReason error = driver.Errorf(CodeInternal, "the driver gives no reason")
+
+// unsent is the error of a message that was not sent before Close gave up, with what had
+// kept it from that, if anything had.
+func unsent(cause error) error {
+	return &driver.Error{Code: CodeClosed, Text: "not sent before the publisher was closed", Err: cause}
+}
+
 // giveUp is the error of a message that is not sent again.
 func (b *batcher) giveUp(o *outgoing, err error) error {
 	switch {
@@ -443,9 +455,9 @@ func (b *batcher) giveUp(o *outgoing, err error) error {
 	case b.bound(o):
 		return ErrKeyFailed
 	case b.quit:
-		return because(CodeClosed, "not sent before the publisher was closed", err)
+		return unsent(err)
 	default:
-		return because(CodeCanceled, "not sent", err)
+		return driver.Wrap(CodeCanceled, "not sent", err)
 	}
 }
 
@@ -587,7 +599,7 @@ func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.quit = true
 	b.patrol.stop()
-	over := b.failQueued(because(CodeClosed, "not sent before the publisher was closed", b.last))
+	over := b.failQueued(unsent(b.last))
 	stop := b.stop
 	b.mu.Unlock()
 	b.finish(over...)

@@ -48,7 +48,8 @@ func (p BrowsePolicy) withDefaults() (BrowsePolicy, error) {
 // and settles nothing: it reads as one more member, calls look for each delivery until
 // that returns false, and gives all of it back in order. What other members have
 // is not seen, and while it looks, they do not get what it has. Where a broker counts
-// what was returned as an attempt, it does so here.
+// what was returned as an attempt, it does so here. It declares nothing: what is missing is
+// CodeNotFound.
 //
 // A broker that holds back what follows an unsettled message of its key shows the first
 // of a key alone, or the first few.
@@ -91,6 +92,9 @@ func (c *Client) browse(ctx context.Context, config *subscriberConfig, policy Br
 		return err
 	}
 	r := config.request()
+	if r.Topology == driver.Create {
+		r.Topology = driver.Verify
+	}
 	if err := conn.Declare(ctx, r); err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func (c *connection) get(ctx context.Context) (driver.Conn, error) {
 	for {
 		select {
 		case <-c.closed:
-			return nil, ErrClosed
+			return nil, errClientClosed
 		default:
 		}
 		if conn := c.live(); conn != nil {
@@ -118,7 +118,7 @@ func (c *connection) get(ctx context.Context) (driver.Conn, error) {
 		case <-ctx.Done():
 			return nil, c.canceled(ctx)
 		case <-c.closed:
-			return nil, ErrClosed
+			return nil, errClientClosed
 		}
 		err := c.redial(ctx)
 		c.abandon(ctx)
@@ -146,7 +146,7 @@ func (c *connection) redial(ctx context.Context) error {
 	failures := attempts + max(c.brief-1, 0) // once may happen
 	c.mu.Unlock()
 	if dead != nil && attempts == 0 {
-		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: because(CodeUnavailable, "connection lost", dead.Err())}, true)
+		c.observe(ConnectInfo{Broker: dead.Capabilities().Broker, Err: driver.Wrap(CodeUnavailable, "connection lost", dead.Err())}, true)
 	}
 	if failures > 0 {
 		if err := wait(ctx, c.config.backoff.Delay(failures), c.closed); err != nil {
@@ -239,7 +239,7 @@ func wait(ctx context.Context, d time.Duration, stop <-chan struct{}) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-stop:
-		return ErrClosed
+		return errClientClosed
 	}
 }
 

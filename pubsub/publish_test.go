@@ -597,46 +597,6 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-// What Close could not wait for was not sent, or perhaps: it is not stored, though nothing
-// went wrong before.
-func TestCloseTellsWhatWasNeverSent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := newScripted(driver.Capabilities{SendWindow: 1})
-		var fates []func(int, driver.Fate, error)
-		b.send = func(_ int, _ []driver.Message, fate func(int, driver.Fate, error)) { fates = append(fates, fate) }
-		c := b.client(t)
-		o := publishAll(t.Context(), open(t, c), "", "1", "2")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := c.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		fates[0](0, driver.Aborted, nil)
-		for body, err := range o.wait() {
-			if pubsub.CodeOf(err) != pubsub.CodeClosed {
-				t.Errorf("%s: %v, want closed", body, err)
-			}
-		}
-	})
-}
-
-// A driver need not say why: only what is stored is no error.
-func TestFatesWithoutAReason(t *testing.T) {
-	for f, want := range map[driver.Fate]pubsub.Code{driver.Refused: pubsub.CodeInternal, driver.Unknown: pubsub.CodeUnconfirmed} {
-		t.Run(f.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				b := newScripted(driver.Capabilities{})
-				b.send = all(f, nil)
-				c := b.client(t)
-				if err := open(t, c).Publish(t.Context(), &pubsub.Message{}); err == nil || pubsub.CodeOf(err) != want {
-					t.Errorf("got %v, want code %s", err, want)
-				}
-				closeAll(t, c)
-			})
-		})
-	}
-}
-
 func TestFinalErrorEndsTheWaitingAfterAGrace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{})

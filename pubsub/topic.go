@@ -78,7 +78,7 @@ func (c *Client) publisher(ctx context.Context, name string, options []Publisher
 	}
 	if !c.adopt(t) {
 		_ = t.batcher.close(ctx)
-		return nil, ErrClosed
+		return nil, errClientClosed
 	}
 	return t, nil
 }
