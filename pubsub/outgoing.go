@@ -20,6 +20,7 @@ type outgoing struct {
 	copied  bool // body and headers are the batcher's own
 	outer   bool // done is PublishAsync's, and hears of the topic's name
 	slotted bool // holds a slot of its key's line
+	direct  bool // was sent alone, and has no fate yet
 	place   place
 	shift   uint8 // of gaps, while it is with the driver
 	company int   // how many messages the Send had that it was in
@@ -108,8 +109,18 @@ func (r *ream) copy(body []byte) []byte {
 	return r.bodies[at:len(r.bodies):len(r.bodies)]
 }
 
-// told is the fate of a message that was sent alone.
-func (o *outgoing) told(_ int, f driver.Fate, err error) { o.batcher.told(o, f, err) }
+// told is called by the driver, once, for a message that was sent alone.
+func (o *outgoing) told(i int, f driver.Fate, err error) {
+	b := o.batcher
+	b.mu.Lock()
+	if !o.direct || i != 0 {
+		b.mu.Unlock()
+		b.blame()
+		return
+	}
+	o.direct = false
+	b.told(o, f, err)
+}
 
 // conclude notes the outcome; finish tells it afterwards, without the lock.
 func (o *outgoing) conclude(err error) {
@@ -171,11 +182,11 @@ const awaited = 1 << 30
 // takeCall returns a call for one message. They are kept by topic: a channel must
 // not leave its bubble of testing/synctest.
 func (b *batcher) takeCall() *call {
-	if c, ok := b.calls.Get().(*call); ok {
+	if c, ok := b.calls.Get().(*call); ok && !b.blamed.Load() {
 		return c
 	}
 	c := newCall()
-	c.one.call, c.one.fate = c, c.one.told
+	c.one.call, c.one.batcher, c.one.fate = c, b, c.one.told
 	return c
 }
 
@@ -208,6 +219,6 @@ func (c *call) await(ctx context.Context) bool {
 // recycle keeps a call that nothing refers to any more for the next Publish.
 func (b *batcher) recycle(c *call) {
 	o := &c.one
-	*o = outgoing{call: c, fate: o.fate}
+	*o = outgoing{call: c, fate: o.fate, batcher: b}
 	b.calls.Put(c)
 }

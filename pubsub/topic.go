@@ -78,7 +78,7 @@ func (c *Client) publisher(ctx context.Context, name string, options []Publisher
 	}
 	if !c.adopt(t) {
 		_ = t.batcher.close(ctx)
-		return nil, ErrClosed
+		return nil, errClientClosed
 	}
 	return t, nil
 }
@@ -225,25 +225,16 @@ func (t *Topic) collect(ctx context.Context, call *call, items []outgoing) error
 // ctx bounds how long the message waits to be sent, not how long its
 // confirmation takes.
 func (t *Topic) PublishAsync(ctx context.Context, m *Message, done func(error)) {
-	if m != nil && t.chain == nil {
+	if t.chain == nil || m == nil {
 		if err := t.enter(ctx, m, done, true); err != nil && done != nil {
 			done(fail("publish", t.name, err))
 		}
 		return
 	}
-	report := func(err error) {
-		if done != nil {
-			done(fail("publish", t.name, err))
-		}
-	}
-	if m == nil {
-		report(invalid("message is nil"))
-		return
-	}
 	var told atomic.Bool // of a middleware that is wrong, the first outcome counts
 	t.chain(ctx, m.clone(), func(err error) {
-		if !told.Swap(true) {
-			report(err)
+		if !told.Swap(true) && done != nil {
+			done(fail("publish", t.name, err))
 		}
 	})
 }
