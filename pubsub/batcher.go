@@ -29,7 +29,8 @@ type batcher struct {
 	keyed  bool // a Send has one key
 	perKey int  // messages of a key that may be out of its line; zero: there are no lines
 
-	calls sync.Pool // of *call
+	calls  sync.Pool   // of *call
+	blamed atomic.Bool // the driver tells fates twice
 
 	wake chan struct{}      // to the courier: something changed; holds one token
 	stop context.CancelFunc // ends the courier; nil until it began
@@ -128,6 +129,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	o.seq = b.seq
 	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
 		b.depart(o)
+		o.direct = true
 		incarnation := b.incarnation
 		b.mu.Unlock()
 		b.send(ctx, incarnation, o)
@@ -164,7 +166,7 @@ func (b *batcher) send(ctx context.Context, incarnation driver.Topic, o *outgoin
 // reserve waits for room and takes it. It is called and returns with the lock held.
 func (b *batcher) reserve(ctx context.Context, o *outgoing) error {
 	if b.closed {
-		return ErrClosed
+		return errTopicClosed
 	}
 	if ctx.Err() != nil {
 		return b.canceled(ctx)
@@ -196,10 +198,10 @@ func (b *batcher) reserve(ctx context.Context, o *outgoing) error {
 	}
 	switch {
 	case !w.admitted:
-		return ErrClosed
+		return errTopicClosed
 	case b.quit: // just now, and nobody would send it
 		b.leave(o.size)
-		return ErrClosed
+		return errTopicClosed
 	case w.failed:
 		b.leave(o.size)
 		return ErrKeyFailed
@@ -347,13 +349,8 @@ func (b *batcher) complete(o *outgoing, key string, err error) {
 	}
 }
 
-// told is called by the driver, once a message.
+// told acts on a fate. It is called with the lock, and gives it back.
 func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
-	b.mu.Lock()
-	if o.place != sent {
-		b.mu.Unlock()
-		return // a driver that tells a fate twice
-	}
 	over, followers := b.settle(o, f, err)
 	due := b.due()
 	b.mu.Unlock()
@@ -363,6 +360,16 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	b.finish(followers...)
 	if due {
 		b.poke()
+	}
+}
+
+// blame tells of a driver that told a fate twice, or that of no message: once, for it may do
+// so all the time. What it refers to is perhaps another Publish's by then, so from now on
+// nothing is used again.
+func (b *batcher) blame() {
+	if !b.blamed.Swap(true) {
+		b.topic.client.config.logger.Error("waybill: the driver told a message's fate more than once, or that of no message: "+
+			"this is a fault of the driver, and what it confirms cannot be relied on", "broker", b.topic.caps.Broker, "topic", b.topic.name)
 	}
 }
 
@@ -386,6 +393,9 @@ func (b *batcher) room(n int) bool {
 func (b *batcher) settle(o *outgoing, f driver.Fate, err error) (over bool, followers []*outgoing) {
 	b.inflight--
 	defer b.gaps.arrive(o)
+	if f != driver.Stored && err == nil {
+		err = errNoReason // nil is a success further on
+	}
 	switch f {
 	case driver.Stored:
 		b.last, b.progress = nil, true
@@ -428,6 +438,15 @@ func (b *batcher) bound(o *outgoing) bool {
 	return b.gaps.hold(o)
 }
 
+// errNoReason is the error of a driver that gives none.
+var errNoReason error = driver.Errorf(CodeInternal, "the driver gives no reason")
+
+// unsent is the error of a message that was not sent before Close gave up, with what had
+// kept it from that, if anything had.
+func unsent(cause error) error {
+	return &driver.Error{Code: CodeClosed, Text: "not sent before the publisher was closed", Err: cause}
+}
+
 // giveUp is the error of a message that is not sent again.
 func (b *batcher) giveUp(o *outgoing, err error) error {
 	switch {
@@ -436,7 +455,7 @@ func (b *batcher) giveUp(o *outgoing, err error) error {
 	case b.bound(o):
 		return ErrKeyFailed
 	case b.quit:
-		return driver.Wrap(CodeClosed, "not sent before the publisher was closed", err)
+		return unsent(err)
 	default:
 		return driver.Wrap(CodeCanceled, "not sent", err)
 	}
@@ -580,7 +599,7 @@ func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.quit = true
 	b.patrol.stop()
-	over := b.failQueued(driver.Wrap(CodeClosed, "not sent before the publisher was closed", b.last))
+	over := b.failQueued(unsent(b.last))
 	stop := b.stop
 	b.mu.Unlock()
 	b.finish(over...)

@@ -48,7 +48,8 @@ func (p BrowsePolicy) withDefaults() (BrowsePolicy, error) {
 // and settles nothing: it reads as one more member, calls look for each delivery until
 // that returns false, and gives all of it back in order. What other members have
 // is not seen, and while it looks, they do not get what it has. Where a broker counts
-// what was returned as an attempt, it does so here.
+// what was returned as an attempt, it does so here. It declares nothing: what is missing is
+// CodeNotFound.
 //
 // A broker that holds back what follows an unsettled message of its key shows the first
 // of a key alone, or the first few.
@@ -91,6 +92,9 @@ func (c *Client) browse(ctx context.Context, config *subscriberConfig, policy Br
 		return err
 	}
 	r := config.request()
+	if r.Topology == driver.Create {
+		r.Topology = driver.Verify
+	}
 	if err := conn.Declare(ctx, r); err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ type browser struct {
 func (b *browser) look(ctx context.Context, look func(*Delivery) bool) error {
 	b.session.Credit(b.policy.Messages, b.policy.Bytes)
 	quiet := quietAtFirst * b.policy.Quiet
-	interruptions := 0
+	interruptions, troubled := 0, time.Time{} // since the first of those in a row
 	extended := time.Now()
 	for len(b.held) < b.policy.Messages && b.bytes < b.policy.Bytes {
 		var in driver.Intake
@@ -149,13 +153,19 @@ func (b *browser) look(ctx context.Context, look func(*Delivery) bool) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &interrupted):
-			interruptions++
+			if interruptions++; interruptions == 1 {
+				troubled = began
+			}
+			if !CodeOf(err).Heals() || time.Since(troubled) > quietAtFirst*b.policy.Quiet {
+				return interrupted.Err
+			}
 			if err := wait(ctx, b.client.config.backoff.Delay(interruptions), nil); err != nil {
 				return err
 			}
 		case err != nil && waiting.Err() == nil:
 			return err
 		default:
+			interruptions = 0
 			if quiet -= time.Since(began); quiet <= 0 {
 				return nil
 			}

@@ -2,6 +2,7 @@ package pubsub_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -106,5 +107,91 @@ func TestCloseTellsWhoJustGotRoom(t *testing.T) {
 			t.Error("Publish was never told")
 		}
 		closeAll(t, c)
+	})
+}
+
+// What was never sent when Close gave up has not been published, though nothing had failed.
+func TestCloseGivesUpOnWhatWaitsBehindTheWindow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendWindow: 1})
+		var g gate
+		b.send = g.send
+		c := b.client(t)
+		topic := open(t, c)
+		o := publishAll(t.Context(), topic, "", "1", "2", "3")
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		go func() {
+			synctest.Wait()
+			g.open(driver.Unknown, nil)
+		}()
+		if err := topic.Close(ended); err != nil {
+			t.Error(err)
+		}
+		for body, err := range o.wait() {
+			if err == nil {
+				t.Errorf("%s is published, though nothing was stored", body)
+			}
+		}
+		closeAll(t, c)
+	})
+}
+
+// A driver that gives no reason for a fate does not make it a success.
+func TestFateWithoutReason(t *testing.T) {
+	for name, fate := range map[string]driver.Fate{"refused": driver.Refused, "unknown": driver.Unknown} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				b.send = all(fate, nil)
+				c := b.client(t)
+				if err := open(t, c).Publish(t.Context(), &pubsub.Message{}); err == nil {
+					t.Error("published, though nothing was stored")
+				}
+				closeAll(t, c)
+			})
+		})
+	}
+}
+
+// Use after Close says what is closed, and what to do.
+func TestUseAfterClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newScripted(driver.Capabilities{Groups: true, Queues: true, Backlog: true}).client(t)
+		topic := open(t, c)
+		subscription, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.DropPermanent())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(topic.Close(t.Context()), subscription.Close(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		handler := func(context.Context, *pubsub.Delivery) error { return nil }
+		var async error
+		check := func(uses map[string]error) {
+			t.Helper()
+			for want, err := range uses {
+				if !errors.Is(err, pubsub.ErrClosed) || pubsub.CodeOf(err) != pubsub.CodeClosed || err.Error() != want {
+					t.Errorf("got %v, want %s", err, want)
+				}
+			}
+		}
+		topic.PublishAsync(t.Context(), &pubsub.Message{}, func(err error) { async = err })
+		const ofTopic = "publish t: the publisher is closed, by its own Close or the client's: open another, or close it later"
+		check(map[string]error{ofTopic: topic.Publish(t.Context(), &pubsub.Message{})})
+		check(map[string]error{
+			ofTopic: async,
+			"receive t/g: the subscription is closed, by its own Close or the client's: open another, or close it later": subscription.Receive(t.Context(), handler),
+		})
+		closeAll(t, c)
+		_, publisher := c.Publisher(t.Context(), "t")
+		_, subscriber := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.DropPermanent())
+		_, raw := c.Raw(t.Context())
+		_, backlog := c.Backlog(t.Context(), "t", "g")
+		const ofClient = ": the client is closed: open another with Open or New, or close it later"
+		check(map[string]error{
+			"open publisher t" + ofClient: publisher, "open subscriber t/g" + ofClient: subscriber, "raw" + ofClient: raw, "backlog t/g" + ofClient: backlog,
+		})
 	})
 }

@@ -107,7 +107,7 @@ func (c *connection) get(ctx context.Context) (driver.Conn, error) {
 	for {
 		select {
 		case <-c.closed:
-			return nil, ErrClosed
+			return nil, errClientClosed
 		default:
 		}
 		if conn := c.live(); conn != nil {
@@ -118,7 +118,7 @@ func (c *connection) get(ctx context.Context) (driver.Conn, error) {
 		case <-ctx.Done():
 			return nil, c.canceled(ctx)
 		case <-c.closed:
-			return nil, ErrClosed
+			return nil, errClientClosed
 		}
 		err := c.redial(ctx)
 		c.abandon(ctx)
@@ -239,7 +239,7 @@ func wait(ctx context.Context, d time.Duration, stop <-chan struct{}) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-stop:
-		return ErrClosed
+		return errClientClosed
 	}
 }
 

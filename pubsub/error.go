@@ -36,7 +36,8 @@ func CodeOf(err error) Code { return driver.CodeOf(err) }
 
 // Sentinels, for errors.Is.
 var (
-	// ErrClosed: used after Close.
+	// ErrClosed: used after Close. The error says what is closed: the client, a publisher or
+	// a subscription.
 	ErrClosed error = driver.Errorf(CodeClosed, "closed")
 	// ErrReceiving: a second Receive on a Subscription while one runs. Open another
 	// Subscription for another member of the group, or raise Concurrency.
@@ -60,6 +61,24 @@ var (
 	ErrDrainTimeout error = driver.Errorf(CodeCanceled,
 		"drain timeout passed: a handler did not finish; it should watch its context, or DrainTimeout be longer")
 )
+
+// What ErrClosed is told as. They are made once: nothing is allocated where they are returned.
+var (
+	errClientClosed       error = &closedError{"the client is closed: open another with Open or New, or close it later"}
+	errTopicClosed        error = &closedError{"the publisher is closed, by its own Close or the client's: open another, or close it later"}
+	errSubscriptionClosed error = &closedError{"the subscription is closed, by its own Close or the client's: open another, or close it later"}
+)
+
+// closedError is ErrClosed, and says what is closed.
+type closedError struct{ text string }
+
+func (e *closedError) Error() string { return e.text }
+
+// Unwrap returns ErrClosed.
+func (e *closedError) Unwrap() error { return ErrClosed }
+
+// ErrorCode returns CodeClosed.
+func (e *closedError) ErrorCode() Code { return CodeClosed }
 
 // Error is an error of the library: what was done to what, and why it failed.
 type Error struct {

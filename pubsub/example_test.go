@@ -209,7 +209,7 @@ func ExampleClient_Serve() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// open publisher orders: closed
+	// open publisher orders: the client is closed: open another with Open or New, or close it later
 }
 
 type order struct {

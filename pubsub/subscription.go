@@ -90,7 +90,7 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 		return err
 	}
 	if !s.client.adopt(s) {
-		return ErrClosed
+		return errClientClosed
 	}
 	return nil
 }
@@ -302,7 +302,7 @@ func (s *Subscription) receive(ctx context.Context, r *receiver) error {
 	switch {
 	case s.closed:
 		s.mu.Unlock()
-		return fail("receive", target, ErrClosed)
+		return fail("receive", target, errSubscriptionClosed)
 	case s.current != nil:
 		s.mu.Unlock()
 		return fail("receive", target, ErrReceiving)

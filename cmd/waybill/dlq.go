@@ -128,6 +128,31 @@ func or(text string) string {
 // sorted lists a map's names in order.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
+// client opens the file's brokers to work with the dead letters of topics, declaring nothing.
+func (p *picking) client(cmd *cobra.Command, s *settings, topics ...string) (*config.Config, *config.Client, error) {
+	cfg, err := s.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cfg.CheckDeadLetters(topics...); err != nil {
+		return nil, nil, err
+	}
+	if err := cfg.CheckOrigin(p.filter.Source, p.filter.Group); err != nil {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %v\n", err) // nobody is left to tell
+	}
+	cfg = cfg.DeclareNothing()
+	client, err := cfg.Client(cmd.Context())
+	return cfg, client, err
+}
+
+// missing says what to do about a topic that is not on the broker.
+func missing(err error) error {
+	if pubsub.CodeOf(err) != pubsub.CodeNotFound {
+		return err
+	}
+	return fmt.Errorf("%w; nothing was declared: waybill apply makes what the file names", err)
+}
+
 // completeDead offers the dead-letter topics of the file to a shell.
 func (s *settings) completeDead() cobra.CompletionFunc {
 	return s.completeFrom((*config.Config).DeadLetters)

@@ -54,7 +54,7 @@ an earlier letter of its key.`,
 			if err := p.check(); err != nil {
 				return err
 			}
-			cfg, client, err := s.client(cmd.Context())
+			cfg, client, err := p.client(cmd, s, names...)
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ an earlier letter of its key.`,
 			for i, name := range names {
 				var err error
 				list[i], err = p.count(cmd.Context(), client, name, 0)
-				failed = errors.Join(failed, err)
+				failed = errors.Join(failed, missing(err))
 			}
 			return closed(cmd.Context(), client, errors.Join(failed, s.print(cmd.OutOrStdout(), list, deadTable(list))))
 		},
@@ -133,7 +133,7 @@ func deadTable(list []*deadTopic) string {
 	_, _ = fmt.Fprintln(w, "TOPIC\tWAITING\tSOURCE\tGROUP\tCOUNT\tOLDEST\tNEWEST\tREASON") // a Builder does not fail
 	for _, t := range list {
 		if len(t.Letters) == 0 {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t-\t-\t0\t-\t-\t%s\n", t.Topic, number(t.Waiting), or(t.Error))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t-\t-\t0\t-\t-\t%s\n", t.Topic, number(t.Waiting), "-")
 		}
 		for _, g := range t.Letters {
 			reason := []rune(strings.Join(strings.Fields(g.Reason), " "))

@@ -42,7 +42,10 @@ The exit code is 1 if a letter could not be sent back, or it was interrupted.`,
 			if err := r.check(); err != nil {
 				return err
 			}
-			_, client, err := s.client(cmd.Context())
+			if r.to == list[0] {
+				return usage(fmt.Errorf("--to %s is where the letters are; leave it out, and they go where they failed", r.to))
+			}
+			_, client, err := r.client(cmd, s, list[0])
 			if err != nil {
 				return err
 			}
@@ -78,12 +81,12 @@ func (r *redriving) preview(cmd *cobra.Command, s *settings, client *config.Clie
 	r.browse.Messages = mostPreviewed
 	if r.to != "" {
 		if _, err := client.Publisher(cmd.Context(), r.to); err != nil {
-			return err
+			return missing(err)
 		}
 	}
 	t, err := r.count(cmd.Context(), client, topic, r.limit)
 	if err != nil {
-		return err
+		return missing(err)
 	}
 	text := deadTable([]*deadTopic{t}) + fmt.Sprintf("%d would be brought back of those seen; nothing was taken\n", t.Seen)
 	return s.print(cmd.OutOrStdout(), t, text)
@@ -95,7 +98,7 @@ func (r *redriving) do(cmd *cobra.Command, s *settings, client *config.Client, t
 	if r.to != "" {
 		to, err := client.Publisher(ctx, r.to)
 		if err != nil {
-			return err
+			return missing(err)
 		}
 		policy.Publisher = func(context.Context, string, string) (pubsub.Publisher, error) { return to, nil }
 	}
@@ -110,6 +113,9 @@ func (r *redriving) do(cmd *cobra.Command, s *settings, client *config.Client, t
 	}
 	report, err := client.Redrive(ctx, topic, policy)
 	bar.end()
+	if err != nil && report == (deadletter.Report{}) {
+		return missing(err) // it did not begin
+	}
 	if report.Failed > 0 && err == nil {
 		err = errors.New("not every letter could be brought back")
 	}

@@ -34,7 +34,7 @@ It exits with 1 if there is none. With -o json, each letter is a line that "wayb
 			if err := p.check(); err != nil {
 				return err
 			}
-			_, client, err := s.client(cmd.Context())
+			_, client, err := p.client(cmd, s, list[0])
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ It exits with 1 if there is none. With -o json, each letter is a line that "wayb
 			if shown == 0 && err == nil {
 				err = errors.New("no dead letter like that was seen")
 			}
-			return closed(cmd.Context(), client, errors.Join(err, broken))
+			return closed(cmd.Context(), client, errors.Join(missing(err), broken))
 		},
 	}
 	cmd.Flags().IntVar(&most, "count", 1, "how many to show, at most")

@@ -42,9 +42,9 @@ func TestPlanOfTheShop(t *testing.T) {
 	}
 	t.Run("impossible", func(t *testing.T) {
 		t.Setenv("WAYBILL_KAFKA_URL", brokers.Kafka(t).URL)
-		code, _, errs := command(t, "", "plan", "-f", folder+"impossible.yaml")
-		if want := `needs "dead letter by the broker", which Kafka does not offer`; code != 3 || !strings.Contains(errs, want) {
-			t.Errorf("exit %d: %s; want %q", code, errs, want)
+		code, out, errs := command(t, "", "plan", "-f", folder+"impossible.yaml")
+		if want := `needs "dead letter by the broker", which Kafka does not offer`; code != 3 || strings.Count(out+errs, want) != 1 {
+			t.Errorf("exit %d: %s%s; want %q, once", code, out, errs, want)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-go/waybill/pubsub/config"
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 func newPlan(s *settings) *cobra.Command {
@@ -32,7 +33,7 @@ process of the service), both, or not offered. It exits with 3 if something woul
 			if err != nil {
 				return err
 			}
-			return errors.Join(plan.Err(), s.print(cmd.OutOrStdout(), plan, plan.String()))
+			return errors.Join(summary(plan), s.print(cmd.OutOrStdout(), plan, plan.String()))
 		},
 	}
 }
@@ -53,6 +54,9 @@ It prints the plan that it carried out. If something fails it changes nothing, a
 			if plan == nil {
 				return err
 			}
+			if fails := summary(plan); fails != nil {
+				err = fails
+			}
 			text := plan.String()
 			if err == nil {
 				text += "\n" + applied(plan)
@@ -60,6 +64,25 @@ It prints the plan that it carried out. If something fails it changes nothing, a
 			return errors.Join(err, s.print(cmd.OutOrStdout(), plan, text))
 		},
 	}
+}
+
+// summary says that a plan fails, whose text says why.
+func summary(plan *config.Plan) error {
+	err := plan.Err()
+	if err == nil {
+		return nil
+	}
+	n := 0
+	for _, b := range plan.Brokers {
+		for _, i := range slices.Concat(b.Topics, b.Subscriptions) {
+			n += len(i.Problems)
+		}
+	}
+	what := "problems: this plan cannot be carried out, and nothing was changed"
+	if n == 1 {
+		what = "problem: this plan cannot be carried out, and nothing was changed"
+	}
+	return driver.Errorf(driver.CodeOf(err), "%s: %d %s", plan.File, n, what)
 }
 
 // applied counts what was made, and what was there.

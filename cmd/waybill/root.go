@@ -83,10 +83,13 @@ func (s *settings) load() (*config.Config, error) {
 	return cfg, err
 }
 
-// client opens the file's brokers.
-func (s *settings) client(ctx context.Context) (*config.Config, *config.Client, error) {
+// client opens the file's brokers, once check has found nothing wrong with what was asked.
+func (s *settings) client(ctx context.Context, check func(*config.Config) error) (*config.Config, *config.Client, error) {
 	cfg, err := s.load()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := check(cfg); err != nil {
 		return nil, nil, err
 	}
 	client, err := cfg.Client(ctx)

@@ -82,7 +82,10 @@ func TestALife(t *testing.T) {
 
 func TestWhatFails(t *testing.T) {
 	t.Parallel()
-	file, poor, silent := write(t, ""), write(t, "like=sqs"), write(t, "without=backlog")
+	file, poor, silent, made := write(t, ""), write(t, "like=sqs"), write(t, "without=backlog"), write(t, "like=kafka")
+	if code, _, errs := command(t, "", "apply", "-f", made); code != 0 {
+		t.Fatal(errs)
+	}
 	for name, c := range map[string]struct {
 		in   string
 		args []string
@@ -95,8 +98,8 @@ func TestWhatFails(t *testing.T) {
 		"argument":      {"", []string{"plan", "x"}, 2, "wrong number of arguments; usage: waybill plan [flags]"},
 		"no argument":   {"", []string{"pub"}, 2, "wrong number of arguments; usage: waybill pub TOPIC [FILE...] [flags]"},
 		"no file":       {"", []string{"plan", "-f", "nowhere.yaml"}, 2, "nowhere.yaml: no such file or directory; name the configuration file with -f"},
-		"promise":       {"", []string{"plan", "-f", poor}, 3, `needs "order by key", which memory, like SQS does not offer`},
-		"apply":         {"", []string{"apply", "-f", poor}, 3, `needs "order by key"`},
+		"promise":       {"", []string{"plan", "-f", poor}, 3, ": 3 problems: this plan cannot be carried out"},
+		"apply":         {"", []string{"apply", "-f", poor}, 3, ": 3 problems: this plan cannot be carried out"},
 		"topic":         {"", []string{"pub", "-f", file, "ordres"}, 2, `did you mean "orders"?`},
 		"format":        {"", []string{"pub", "-f", file, "orders", "--format", "xml"}, 2, `format "xml"`},
 		"input":         {"", []string{"pub", "-f", file, "orders", "nowhere"}, 2, "nowhere"},
@@ -116,13 +119,46 @@ func TestWhatFails(t *testing.T) {
 		"dlq rate":      {"", []string{"dlq", "redrive", "-f", file, "dead", "--rate", "-1"}, 2, "negative"},
 		"dlq to":        {"", []string{"dlq", "redrive", "-f", file, "dead", "--to", "ordres"}, 2, `did you mean "orders"?`},
 		"dlq nowhere":   {"", []string{"dlq", "redrive", "-f", file}, 2, "usage: waybill dlq redrive TOPIC"},
-		"dlq nothing":   {"", []string{"dlq", "show", "-f", file, "dead", "--quiet", "1ms"}, 1, "no dead letter like that"},
+		"dlq nothing":   {"", []string{"dlq", "show", "-f", made, "dead", "--quiet", "1ms"}, 1, "no dead letter like that"},
 		"lag of all":    {"", []string{"lag", "-f", file, "live"}, 3, "is a broadcast"},
-		"lag of no one": {"", []string{"lag", "-f", file, "biling"}, 2, `did you mean "billing"?`},
+		"lag of no one": {"", []string{"lag", "-f", file, "billing", "biling"}, 2, `no subscription "biling"; did you mean "billing"?`},
+		"lag of others": {"", []string{"lag", "-f", file, "zzzzzzz"}, 2, `no subscription "zzzzzzz"; it has: billing, live`},
+		"lag of topic":  {"", []string{"lag", "-f", file, "orders"}, 2, `no subscription "orders", it is a topic; its subscriptions: billing, live`},
+		"pub to reader": {"", []string{"pub", "-f", file, "billing"}, 2, `no topic "billing", it is a subscription; its topic: orders`},
+		"dlq of reader": {"", []string{"dlq", "list", "-f", file, "billing"}, 2, `it is a subscription; its dead letters go to: dead`},
+		"dlq to itself": {"", []string{"dlq", "redrive", "-f", file, "dead", "--to", "dead"}, 2, "is where the letters are"},
+		"dlq group":     {"", []string{"dlq", "show", "-f", made, "dead", "--quiet", "1ms", "--group", "biling"}, 1, `note: no subscription of ` + made + ` is of group "biling"; did you mean "billing"?`},
+		"dlq source":    {"", []string{"dlq", "redrive", "-f", made, "dead", "--quiet", "1ms", "--source", "ordres"}, 0, `is of topic "ordres"; did you mean "orders"?`},
+		"dlq missing":   {"", []string{"dlq", "list", "-f", silent, "--quiet", "1ms"}, 1, `topic "dead" does not exist`},
+		"dlq unmade":    {"", []string{"dlq", "redrive", "-f", silent, "dead", "--quiet", "1ms"}, 1, "nothing was declared: waybill apply makes what the file names"},
+		"dlq to unmade": {"", []string{"dlq", "redrive", "-f", silent, "dead", "--to", "orders", "--dry-run"}, 1, `topic "orders" does not exist`},
 	} {
-		code, _, errs := command(t, c.in, c.args...)
-		if code != c.code || !strings.Contains(errs, c.want) {
-			t.Errorf("%s: exit %d, %s; want %d, %q", name, code, errs, c.code, c.want)
+		code, out, errs := command(t, c.in, c.args...)
+		if code != c.code || strings.Count(errs, c.want) != 1 {
+			t.Errorf("%s: exit %d, %s; want %d, %q once", name, code, errs, c.code, c.want)
+		}
+		if code == 2 && out != "" && c.args[0] != "pub" {
+			t.Errorf("%s: it printed %s", name, out)
+		}
+	}
+	// Whatever was asked of dead letters made nothing.
+	if _, out, errs := command(t, "", "plan", "-f", silent); strings.Contains(out, "keep  ") {
+		t.Errorf("something was made: %s%s", out, errs)
+	}
+}
+
+// A plan that fails says each problem once, whichever way it is read.
+func TestPlanSaysEachProblemOnce(t *testing.T) {
+	t.Parallel()
+	file := write(t, "like=sqs")
+	for _, args := range [][]string{{"plan"}, {"apply"}, {"plan", "-o", "json"}, {"apply", "-o", "json"}} {
+		code, out, errs := command(t, "", append(args, "-f", file)...)
+		n := 0
+		for _, key := range []string{"topics.orders.ordered: needs", "subscriptions.billing.topic: needs", "subscriptions.live.topic: needs"} {
+			n += strings.Count(out+errs, key)
+		}
+		if code != 3 || n != 3 || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%q: exit %d, problems %d times:\n%s%s", args, code, n, out, errs)
 		}
 	}
 }

@@ -122,7 +122,8 @@ func (f *fetcher) attach(c *claim, broker *sarama.Broker, epoch int32) {
 	}
 	l := f.lines[broker.ID()]
 	if l == nil || l.dead || l.pipe.broker.Addr() != broker.Addr() {
-		l = &line{fetcher: f, number: broker.ID(), pipe: newPipe(&f.session.conn.config, broker.Addr()), wake: make(chan struct{}, 1), idle: idleFirst}
+		config := &f.session.conn.config
+		l = &line{fetcher: f, number: broker.ID(), pipe: newPipe(config, broker.Addr(), config.MaxWait+config.Timeout), wake: make(chan struct{}, 1), idle: idleFirst}
 		f.lines[broker.ID()] = l
 		f.all.Go(l.run)
 	}

@@ -22,6 +22,7 @@ type joint struct {
 	quiesced    bool
 	err         error               // why one of them is dead
 	ended       int                 // of them that gave all they held, after Quiesce
+	said        bool                // that both have
 	revocations []driver.Revocation // to be given
 	deliveries  []driver.Delivery   // to be given
 	held        []driver.Delivery   // that are due and have no credit
@@ -64,11 +65,16 @@ func (j *joint) pump(ctx context.Context, s *session, bring func(*driver.Intake)
 		}
 		given := bring(&in)
 		in.Reset()
+		if errors.Is(err, driver.ErrQuiesced) { // it still tells of what is taken back
+			j.mu.Lock()
+			j.ended++
+			j.mu.Unlock()
+			j.poke()
+			continue
+		}
 		if err != nil {
 			j.mu.Lock()
-			if errors.Is(err, driver.ErrQuiesced) {
-				j.ended++
-			} else if j.err == nil {
+			if j.err == nil {
 				j.err = err
 			}
 			j.mu.Unlock()
@@ -215,7 +221,8 @@ func (j *joint) give(in *driver.Intake) (done bool, err error) {
 		return true, nil
 	case j.err != nil:
 		return true, j.err
-	case j.ended == 2:
+	case j.ended == 2 && !j.said:
+		j.said = true
 		return true, driver.ErrQuiesced
 	}
 	return false, nil

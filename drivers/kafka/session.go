@@ -26,6 +26,7 @@ type session struct {
 	leave       func(context.Context) error // nil until it has begun
 	err         error
 	quiesced    bool
+	said        bool // that it is quiesced
 	closed      bool
 	messages    int // credit
 	bytes       int
@@ -156,10 +157,11 @@ func (s *session) fill(in *driver.Intake) (done bool, err error) {
 	switch {
 	case s.err != nil:
 		return true, s.err
-	case s.quiesced && !done:
+	case s.quiesced && !done && !s.said:
+		s.said = true
 		return true, driver.ErrQuiesced
 	case s.quiesced:
-		return true, nil
+		return done, nil
 	}
 	given, begin := 0, len(in.Deliveries)
 	s.keys, s.lengths = s.keys[:0], s.lengths[:0]

@@ -20,6 +20,7 @@ type session struct {
 
 	err      error
 	quiesced bool
+	said     bool // that it is quiesced
 	queued   bool // among the group's waiters
 	messages int  // credit
 	bytes    int
@@ -122,9 +123,10 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	revoked := len(in.Revocations) > 0
 	if s.quiesced {
 		defer g.unlock()
-		if revoked {
-			return true, nil
+		if revoked || s.said {
+			return revoked, nil
 		}
+		s.said = true
 		return false, driver.ErrQuiesced
 	}
 	g.collect()

@@ -17,7 +17,8 @@ type Config struct {
 	Region, Endpoint, Profile string
 	// Credentials come before what the environment says.
 	Credentials aws.CredentialsProvider
-	// AWS is a configuration that was loaded elsewhere; Profile is of no use beside it.
+	// AWS is a configuration that was loaded elsewhere, whose Logger is told what the SDK
+	// logs: else nobody is. Profile is of no use beside it.
 	AWS *aws.Config
 	// Account is the account's number. Else the credentials tell it, or STS does when
 	// it is first needed; behind an Endpoint it is 000000000000, as with emulators.

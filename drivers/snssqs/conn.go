@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -73,6 +74,7 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 		loaded, err = config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(d.config.Profile),
 			func(o *config.LoadOptions) error {
 				o.Credentials = d.config.Credentials
+				o.Logger = logging.Nop{} // it would write to standard error; what matters comes as an error
 				return nil
 			})
 		if err != nil {

@@ -1,6 +1,9 @@
 package snssqs_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,6 +35,28 @@ func TestNoCredentials(t *testing.T) {
 	alone(t)
 	_, err := pubsub.Open(t.Context(), "snssqs://eu-west-1?endpoint=http://127.0.0.1:1")
 	wantError(t, err, pubsub.CodeUnauthenticated, "no credentials", "AWS_ACCESS_KEY_ID")
+}
+
+// What the SDK would write to standard error beside our error is kept from there.
+func TestNoCredentialsIsSaidOnce(t *testing.T) {
+	alone(t)
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer metadata.Close()
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
+	file, err := os.Create(t.TempDir() + "/stderr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	stderr := os.Stderr
+	os.Stderr = file
+	_, err = pubsub.Open(t.Context(), "snssqs://eu-west-1?endpoint=http://127.0.0.1:1")
+	os.Stderr = stderr
+	wantError(t, err, pubsub.CodeUnauthenticated, "no credentials")
+	if text, err := os.ReadFile(file.Name()); err != nil || len(text) > 0 {
+		t.Errorf("on standard error: %s, error %v", text, err)
+	}
 }
 
 func TestEnvironment(t *testing.T) {

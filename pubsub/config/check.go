@@ -221,8 +221,3 @@ func (c *Config) leadsTo(from, to string) bool {
 }
 
 func keys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
-
-// unknown says that a name is not in the file.
-func (c *Config) unknown(what, name string, known []string) error {
-	return driver.Errorf(driver.CodeInvalid, "%s has no %s %q%s", c.file, what, name, nearest(name, known))
-}

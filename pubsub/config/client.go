@@ -118,17 +118,23 @@ func (c *Config) opened(section, name string, err error) error {
 // Publisher opens a topic of the file for publishing. The middleware is inside of the
 // client's PublisherDefaults.
 func (c *Client) Publisher(ctx context.Context, name string, inner ...pubsub.PublishMiddleware) (*pubsub.Topic, error) {
-	t, ok := c.config.doc.Topics[name]
-	if !ok {
-		return nil, c.config.unknown("topic", name, c.config.Topics())
+	if err := c.config.CheckTopics(name); err != nil {
+		return nil, err
 	}
+	options := make([]pubsub.PublisherOption, len(inner))
+	for i, m := range inner {
+		options[i] = m
+	}
+	return c.publisher(ctx, name, c.config.doc.Topics[name], options...)
+}
+
+// publisher opens a topic as t says.
+func (c *Client) publisher(ctx context.Context, name string, t topic, more ...pubsub.PublisherOption) (*pubsub.Topic, error) {
 	options, err := c.config.publisherOptions(t)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range inner {
-		options = append(options, m)
-	}
+	options = append(options, more...)
 	opened, err := c.brokers[t.Broker].Publisher(ctx, t.Name, options...)
 	return opened, c.config.opened("topics", name, err)
 }
@@ -136,10 +142,10 @@ func (c *Client) Publisher(ctx context.Context, name string, inner ...pubsub.Pub
 // Subscriber opens a subscription of the file. The middleware is next to the handler,
 // inside of the file's: see the package's documentation for the whole order.
 func (c *Client) Subscriber(ctx context.Context, name string, inner ...pubsub.Middleware) (*pubsub.Subscription, error) {
-	s, ok := c.config.doc.Subscriptions[name]
-	if !ok {
-		return nil, c.config.unknown("subscription", name, c.config.Subscriptions())
+	if err := c.config.CheckSubscriptions(name); err != nil {
+		return nil, err
 	}
+	s := c.config.doc.Subscriptions[name]
 	options, err := c.config.subscriberOptions(s)
 	if err != nil {
 		return nil, err
@@ -174,10 +180,10 @@ func (c *Client) letters(ctx context.Context, topic string) (*pubsub.Topic, erro
 // Backlog tells how much waits for a subscription. It fails with CodeUnsupported where
 // the broker does not tell, and for a broadcast.
 func (c *Client) Backlog(ctx context.Context, subscription string) (pubsub.Backlog, error) {
-	s, ok := c.config.doc.Subscriptions[subscription]
-	if !ok {
-		return pubsub.Backlog{}, c.config.unknown("subscription", subscription, c.config.Subscriptions())
+	if err := c.config.CheckSubscriptions(subscription); err != nil {
+		return pubsub.Backlog{}, err
 	}
+	s := c.config.doc.Subscriptions[subscription]
 	if s.Broadcast {
 		return pubsub.Backlog{}, driver.Errorf(driver.CodeUnsupported, "subscription %q is a broadcast: nothing waits for it on the broker", subscription)
 	}

@@ -1,12 +1,10 @@
 package config
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/waybill-go/waybill/pubsub"
 	"github.com/waybill-go/waybill/pubsub/deadletter"
@@ -54,7 +52,8 @@ func (c *Client) Waiting(ctx context.Context, topic string) (pubsub.Backlog, err
 
 // Redrive brings letters of a dead-letter topic back to the topics where they failed, which are
 // those of the file's subscriptions that dead-letter into it, unless the policy has a
-// Publisher. See deadletter.Redrive.
+// Publisher. It declares nothing: letters of a topic or a group that is gone stay. See
+// deadletter.Redrive.
 func (c *Client) Redrive(ctx context.Context, topic string, policy deadletter.Policy) (deadletter.Report, error) {
 	t, option, err := c.dlq(topic)
 	if err != nil {
@@ -65,19 +64,19 @@ func (c *Client) Redrive(ctx context.Context, topic string, policy deadletter.Po
 	}
 	opened := map[string]*pubsub.Topic{}
 	if policy.Publisher == nil {
-		policy.Publisher = func(ctx context.Context, source, _ string) (pubsub.Publisher, error) {
+		policy.Publisher = func(ctx context.Context, source, group string) (pubsub.Publisher, error) {
 			name, err := c.source(topic, source)
 			if err != nil {
 				return nil, err
 			}
 			if opened[name] == nil {
-				t, err := c.Publisher(ctx, name)
+				t, err := c.publisher(ctx, name, c.config.doc.Topics[name].declaringNothing())
 				if err != nil {
 					return nil, err
 				}
 				opened[name] = t
 			}
-			return opened[name], nil
+			return opened[name], c.reaches(ctx, name, group)
 		}
 	}
 	report, err := deadletter.Redrive(ctx, c.brokers[t.Broker], t.Name, policy, option)
@@ -85,6 +84,20 @@ func (c *Client) Redrive(ctx context.Context, topic string, policy deadletter.Po
 	defer cancel()
 	closed := together(slices.Collect(maps.Values(opened)), func(t *pubsub.Topic) error { return t.Close(closing) })
 	return report, c.config.opened("topics", topic, errors.Join(err, errors.Join(closed...)))
+}
+
+// reaches fails where a group of a topic is gone from the broker: what is brought back for it
+// would reach nobody.
+func (c *Client) reaches(ctx context.Context, topic, group string) error {
+	for name, s := range c.config.doc.Subscriptions {
+		if s.Topic != topic || s.Group != group || s.Broadcast || c.config.doc.Topics[topic].Topology == "assume" {
+			continue
+		}
+		if err := c.verifySubscription(ctx, s); pubsub.CodeOf(err) == pubsub.CodeNotFound {
+			return c.config.opened("subscriptions", name, err)
+		}
+	}
+	return nil
 }
 
 // completes puts in where letters come from that do not tell, as those of a broker's own dead
@@ -138,13 +151,10 @@ func (c *Client) source(dead, source string) (string, error) {
 
 // dlq is a topic that subscriptions dead-letter into, with what belongs to its reading.
 func (c *Client) dlq(name string) (topic, pubsub.TopicOption, error) {
-	t, ok := c.config.doc.Topics[name]
-	if !ok {
-		return t, nil, c.config.unknown("topic", name, c.config.DeadLetters())
+	if err := c.config.CheckDeadLetters(name); err != nil {
+		return topic{}, nil, err
 	}
-	if t.Kind != "queue" {
-		return t, nil, invalid("topic %q is no dead-letter topic: it is not of kind queue; the file's dead-letter topics: %s", name, cmp.Or(strings.Join(c.config.DeadLetters(), ", "), "none"))
-	}
+	t := c.config.doc.Topics[name].declaringNothing()
 	option, err := c.config.topicOption(t)
 	if err != nil {
 		return t, nil, err

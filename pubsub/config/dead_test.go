@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waybill-go/waybill/drivers/memory"
+	"github.com/waybill-go/waybill/middleware"
 	"github.com/waybill-go/waybill/pubsub"
 	"github.com/waybill-go/waybill/pubsub/config"
 	"github.com/waybill-go/waybill/pubsub/deadletter"
@@ -125,8 +126,11 @@ type countedConn struct{ driver.Conn }
 
 func (c countedConn) Topic(ctx context.Context, r driver.TopicRequest) (driver.Topic, error) {
 	t, err := c.Conn.Topic(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	openTopics.Add(1)
-	return countedTopic{t}, err
+	return countedTopic{t}, nil
 }
 
 type countedTopic struct{ driver.Topic }
@@ -149,6 +153,16 @@ subscriptions: {billing: {topic: orders, group: billing, dead-letter: {topic: de
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := client.Subscriber(t.Context(), "billing"); err != nil { // its dead letters go to another opening of dead
+		t.Fatal(err)
+	}
+	orders, err := client.Publisher(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := orders.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		if err := dead.Publish(t.Context(), &pubsub.Message{}); err != nil {
 			t.Fatal(err)
@@ -158,7 +172,63 @@ subscriptions: {billing: {topic: orders, group: billing, dead-letter: {topic: de
 			t.Errorf("%+v, %v", report, err)
 		}
 	}
-	if n := openTopics.Load(); n != 1 {
-		t.Errorf("%d topics are open, want that of the dead letters alone", n)
+	if n := openTopics.Load(); n != 2 {
+		t.Errorf("%d topics are open, want the two of the dead letters alone", n)
+	}
+}
+
+// Looking at dead letters and bringing them back declares nothing: not the dead-letter topic,
+// not a topic where letters failed, and not a group that is gone.
+func TestDeadLettersDeclareNothing(t *testing.T) {
+	t.Parallel()
+	client := open(t, `
+brokers: {main: {url: "memory://declare-nothing"}}
+topics: {orders: {}, dead: {kind: queue}}
+subscriptions: {billing: {topic: orders, group: billing, dead-letter: {topic: dead}}}
+`)
+	defer client.Close(context.WithoutCancel(t.Context()))
+	policy, quiet := deadletter.Policy{Quiet: 20 * time.Millisecond}, pubsub.BrowsePolicy{Quiet: 20 * time.Millisecond}
+	look := func(deadletter.Letter) bool { return true }
+	broker, _ := client.Broker("main")
+	for range 2 {
+		_, redrive := client.Redrive(t.Context(), "dead", policy)
+		for name, err := range map[string]error{
+			"letters": client.Letters(t.Context(), "dead", deadletter.Filter{}, quiet, look), "redrive": redrive,
+			"list": deadletter.List(t.Context(), broker, "dead", deadletter.Filter{}, quiet, look),
+		} {
+			if pubsub.CodeOf(err) != pubsub.CodeNotFound {
+				t.Errorf("%s of a topic that is not there: %v", name, err)
+			}
+		}
+	}
+	dead, err := client.Publisher(t.Context(), "dead")
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := &pubsub.Message{Headers: map[string]string{middleware.HeaderTopic: "orders", middleware.HeaderGroup: "billing"}}
+	if err := dead.Publish(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	redrive := func(want string) {
+		t.Helper()
+		policy.Failed = func(_ deadletter.Letter, err error) {
+			if pubsub.CodeOf(err) != pubsub.CodeNotFound || !strings.Contains(err.Error(), want) {
+				t.Errorf("it failed with %v, want %q", err, want)
+			}
+		}
+		if report, err := client.Redrive(t.Context(), "dead", policy); err != nil || report.Failed != 1 {
+			t.Errorf("%+v, %v; want one failure: %s", report, err, want)
+		}
+	}
+	redrive(`topic "orders" does not exist`)
+	if _, err := client.Publisher(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	redrive(`has no group "billing"`)
+	if _, err := client.Subscriber(t.Context(), "billing"); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := client.Redrive(t.Context(), "dead", policy); err != nil || report.Redriven != 1 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }

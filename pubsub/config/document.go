@@ -61,6 +61,14 @@ type topic struct {
 	Settings map[string]map[string]string `yaml:"settings"`
 }
 
+// declaringNothing is the topic for who looks at what is there.
+func (t topic) declaringNothing() topic {
+	if t.Topology != "assume" {
+		t.Topology = "verify"
+	}
+	return t
+}
+
 // topicPolicy is what topics may share.
 type topicPolicy struct {
 	// Kind is event, which any number of groups read, or queue, where each message is handled once; default event.

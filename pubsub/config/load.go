@@ -91,6 +91,18 @@ func tabs(text []byte, line int) string {
 // String names the file, and nothing of what is in it.
 func (c *Config) String() string { return "configuration " + c.file }
 
+// DeclareNothing returns the configuration with topology verify in place of create, for
+// programs that work with what is there: a client of it makes nothing on a broker, and what is
+// missing is an error with CodeNotFound.
+func (c *Config) DeclareNothing() *Config {
+	same := *c
+	same.doc.Topics = make(map[string]topic, len(c.doc.Topics))
+	for name, t := range c.doc.Topics {
+		same.doc.Topics[name] = t.declaringNothing()
+	}
+	return &same
+}
+
 // Topics lists the topics by their names in the file, in its order.
 func (c *Config) Topics() []string { return names(c, "topics", c.doc.Topics) }
 

@@ -156,17 +156,7 @@ func (c *Client) planTopic(ctx context.Context, name string, t topic, caps pubsu
 	item := Item{Name: name, Topic: t.Name, Kind: string(t.Kind), Ordered: t.Ordered}
 	key, before := under("topics", name), len(f.list)
 	item.Promises = inWords(meetsTopic(key, t, caps, f))
-	item.decide(f, key, t.Topology, before, func() error {
-		options, err := c.config.publisherOptions(t)
-		if err != nil {
-			return err
-		}
-		opened, err := c.brokers[t.Broker].Publisher(ctx, t.Name, append(options, pubsub.Topology(pubsub.Verify))...)
-		if err != nil {
-			return err
-		}
-		return opened.Close(ctx)
-	})
+	item.decide(f, key, t.Topology, before, func() error { return c.verifyTopic(ctx, t) })
 	return item
 }
 
@@ -177,23 +167,40 @@ func (c *Client) planSubscription(ctx context.Context, name string, s subscripti
 	}
 	key, before := under("subscriptions", name), len(f.list)
 	item.Promises = inWords(meetsSubscription(key, s, t, caps, f))
-	item.decide(f, key, t.Topology, before, func() error {
-		options, err := c.config.subscriberOptions(s)
-		if err != nil {
-			return err
-		}
-		poison := []pubsub.SubscriberOption{pubsub.DropPermanent()} // as far as the broker knows
-		if s.DeadLetter.By == "broker" {
-			poison = c.config.poisonOption(s, nil)
-		}
-		options = append(options, append(poison, pubsub.Topology(pubsub.Verify))...)
-		opened, err := c.brokers[t.Broker].Subscriber(ctx, t.Name, options...)
-		if err != nil {
-			return err
-		}
-		return opened.Close(ctx)
-	})
+	item.decide(f, key, t.Topology, before, func() error { return c.verifySubscription(ctx, s) })
 	return item
+}
+
+// verifyTopic finds whether a topic is on its broker as the file says.
+func (c *Client) verifyTopic(ctx context.Context, t topic) error {
+	options, err := c.config.publisherOptions(t)
+	if err != nil {
+		return err
+	}
+	opened, err := c.brokers[t.Broker].Publisher(ctx, t.Name, append(options, pubsub.Topology(pubsub.Verify))...)
+	if err != nil {
+		return err
+	}
+	return opened.Close(ctx)
+}
+
+// verifySubscription does so for a subscription.
+func (c *Client) verifySubscription(ctx context.Context, s subscription) error {
+	options, err := c.config.subscriberOptions(s)
+	if err != nil {
+		return err
+	}
+	poison := []pubsub.SubscriberOption{pubsub.DropPermanent()} // as far as the broker knows
+	if s.DeadLetter.By == "broker" {
+		poison = c.config.poisonOption(s, nil)
+	}
+	options = append(options, append(poison, pubsub.Topology(pubsub.Verify))...)
+	t := c.config.doc.Topics[s.Topic]
+	opened, err := c.brokers[t.Broker].Subscriber(ctx, t.Name, options...)
+	if err != nil {
+		return err
+	}
+	return opened.Close(ctx)
 }
 
 // decide finds the action. look opens the item to verify it; it is not called where

@@ -13,13 +13,6 @@ func (p *Plan) String() string {
 	for _, broker := range p.Brokers {
 		broker.write(&b)
 	}
-	if n := len(p.faults.list); n > 0 {
-		what := "problems"
-		if n == 1 {
-			what = "problem"
-		}
-		fmt.Fprintf(&b, "\n%d %s: this plan cannot be carried out\n", n, what)
-	}
 	return b.String()
 }
 

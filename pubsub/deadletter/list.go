@@ -7,7 +7,7 @@ import (
 )
 
 // List calls look for each letter of a dead-letter topic that the filter picks, until that
-// returns false. It takes nothing: see pubsub.Client.Browse. The options are those that the
+// returns false. It takes and declares nothing: see pubsub.Client.Browse. The options are those that the
 // topic is opened with, without pubsub.Queue.
 func List(ctx context.Context, client *pubsub.Client, topic string, filter Filter, policy pubsub.BrowsePolicy,
 	look func(Letter) bool, options ...pubsub.TopicOption,

@@ -73,13 +73,14 @@ const (
 // is brought back again by the next Redrive: at least once, as everything here. A broker that
 // drops duplicates sees by HeaderRedriven that it is none of the message's first publishing.
 //
-// The options are those that the topic is opened with, without pubsub.Queue.
+// The options are those that the topic is opened with, without pubsub.Queue. Unless they say
+// otherwise, the topic is not declared: one that is missing is CodeNotFound.
 func Redrive(ctx context.Context, client *pubsub.Client, topic string, policy Policy, options ...pubsub.TopicOption) (Report, error) {
 	if err := policy.fill(); err != nil {
 		return Report{}, fmt.Errorf("redrive %s: %w", topic, err)
 	}
 	r := &redrive{policy: policy, run: strings.ToLower(rand.Text()[:10]), doors: map[string]door{}, stay: map[uint64]bool{}}
-	subscription, err := client.Subscriber(ctx, topic, pubsub.Queue(), pubsub.TopicOptions(options...), pubsub.DropPermanent(),
+	subscription, err := client.Subscriber(ctx, topic, pubsub.Queue(), pubsub.Topology(pubsub.Verify), pubsub.TopicOptions(options...), pubsub.DropPermanent(),
 		pubsub.InFlight(policy.Window, windowBytes), pubsub.Concurrency(1), pubsub.MaxHandling(longestStay))
 	if err != nil {
 		return Report{}, err

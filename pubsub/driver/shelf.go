@@ -23,6 +23,7 @@ type Shelf struct {
 	revocations []Revocation
 	trouble     error // to be told
 	quiesced    bool
+	said        bool // that it is
 }
 
 // NewShelf makes a Shelf with a Life, which ends with parent's.
@@ -147,7 +148,10 @@ func (s *Shelf) give(in *Intake) (given bool, err error) {
 	switch trouble := s.trouble; {
 	case given:
 		return true, nil
+	case s.quiesced && s.said:
+		return false, nil
 	case s.quiesced:
+		s.said = true
 		return false, ErrQuiesced
 	case trouble != nil:
 		s.trouble = nil
@@ -158,7 +162,7 @@ func (s *Shelf) give(in *Intake) (given bool, err error) {
 }
 
 // Quiesce is the Session's: what lies here is given, whether or not there is credit, and
-// then there is ErrQuiesced. A driver that brings things by itself ends that before.
+// then there is ErrQuiesced, once. A driver that brings things by itself ends that before.
 func (s *Shelf) Quiesce(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
