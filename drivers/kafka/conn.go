@@ -85,8 +85,8 @@ func (c *conn) Capabilities() driver.Capabilities {
 	}
 	return driver.Capabilities{
 		Broker: "Kafka",
-		Groups: true, Queues: true, Broadcast: delay == 0, Ordered: true,
-		RetryDelay: delay, RetryLeast: c.config.DelayFrom,
+		Groups: true, Queues: true, Broadcast: true, Ordered: true,
+		RetryDelay: delay, RetryLeast: c.config.DelayFrom, BroadcastHolds: true,
 		Attempts:     driver.AtMost,
 		Hold:         driver.Unlimited,
 		MessageBytes: c.config.MessageBytes,

@@ -294,7 +294,7 @@ func (s *session) settle(e *entry, v *driver.Settlement) *letter {
 			return g.bury(e, p, v.Err)
 		}
 	case driver.Retry:
-		if v.Delay > caps.RetryDelay || v.Delay < 0 {
+		if v.Delay > caps.RetryDelay || v.Delay < 0 || v.Delay > 0 && caps.BroadcastHolds && g.ephemeral {
 			v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "retry delay is beyond the broker's")
 			return nil
 		}
