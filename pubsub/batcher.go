@@ -32,7 +32,7 @@ type batcher struct {
 	calls  sync.Pool   // of *call
 	blamed atomic.Bool // the driver tells fates twice
 
-	wake chan struct{}      // to the courier: something changed; holds one token
+	wake driver.Wake        // to the courier: something changed
 	stop context.CancelFunc // ends the courier; nil until it began
 	done chan struct{}      // closed when the courier has ended
 
@@ -62,7 +62,7 @@ type batcher struct {
 	// PublishAsync's outcomes that are noted and not told, and a token whenever that
 	// comes to none.
 	untold  atomic.Int64
-	allTold chan struct{}
+	allTold driver.Wake
 }
 
 // waiter is a publisher that waits for room.
@@ -83,10 +83,10 @@ const (
 func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	b := &batcher{
 		topic: t, batch: batch, window: t.caps.SendWindow, incarnation: opened,
-		wake:    make(chan struct{}, 1),
+		wake:    driver.NewWake(),
 		drained: make(chan struct{}),
 		ended:   make(chan struct{}),
-		allTold: make(chan struct{}, 1),
+		allTold: driver.NewWake(),
 	}
 	if b.window > 0 && (batch.Messages == 0 || batch.Messages > b.window) {
 		b.batch.Messages = b.window
@@ -146,7 +146,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	due := b.due()
 	b.mu.Unlock()
 	if due {
-		b.poke()
+		b.wake.Poke()
 	}
 	return nil
 }
@@ -294,7 +294,7 @@ func (b *batcher) expire(ctx context.Context, o *outgoing) error {
 	err := o.err
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(o)
 	b.finish(followers...)
 	return err
@@ -332,7 +332,7 @@ func (b *batcher) lapse() {
 	}
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(over...)
 }
 
@@ -364,7 +364,7 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	}
 	b.finish(followers...)
 	if due {
-		b.poke()
+		b.wake.Poke()
 	}
 }
 
@@ -541,10 +541,7 @@ func (b *batcher) finish(over ...*outgoing) {
 		async := o.call == nil // else its Publish may use o again from here
 		o.finish()
 		if async && b.untold.Add(-1) == 0 {
-			select {
-			case b.allTold <- struct{}{}:
-			default:
-			}
+			b.allTold.Poke()
 		}
 	}
 }

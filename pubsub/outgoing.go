@@ -2,6 +2,8 @@ package pubsub
 
 import (
 	"context"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +18,7 @@ type outgoing struct {
 	seq     uint64 // its place in the order of submission
 	size    int
 	copied  bool // body and headers are the batcher's own
+	outer   bool // done is PublishAsync's, and hears of the topic's name
 	slotted bool // holds a slot of its key's line
 	direct  bool // was sent alone, and has no fate yet
 	place   place
@@ -56,11 +59,54 @@ func (o *outgoing) own() {
 		return
 	}
 	o.copied = true
-	m := (*Message)(&o.message[0]).clone()
-	if m.Body != nil {
-		m.Body = append(make([]byte, 0, len(m.Body)), m.Body...)
+	m := &o.message[0]
+	m.Headers = maps.Clone(m.Headers)
+	switch n := len(m.Body); {
+	case m.Body == nil:
+	case n == 0 || n > shortBody:
+		m.Body = append(make([]byte, 0, n), m.Body...)
+	default:
+		r := reams.Get().(*ream)
+		m.Body = r.copy(m.Body)
+		reams.Put(r)
 	}
-	o.message[0] = driver.Message(*m)
+}
+
+// A ream is room for messages to come, several in one allocation.
+type ream struct {
+	outgoings []outgoing
+	bodies    []byte
+}
+
+// A message that waits for long keeps the room that it shares. So that is small.
+const (
+	reamOutgoings = 8
+	reamBodies    = 4 << 10
+	shortBody     = 1 << 10
+)
+
+var reams = sync.Pool{New: func() any { return new(ream) }}
+
+// newOutgoing makes an outgoing.
+func newOutgoing() *outgoing {
+	r := reams.Get().(*ream)
+	if len(r.outgoings) == 0 {
+		r.outgoings = make([]outgoing, reamOutgoings)
+	}
+	o := &r.outgoings[0]
+	r.outgoings = r.outgoings[1:]
+	reams.Put(r)
+	return o
+}
+
+// copy copies a short body. None can grow into the next.
+func (r *ream) copy(body []byte) []byte {
+	if cap(r.bodies)-len(r.bodies) < len(body) {
+		r.bodies = make([]byte, 0, reamBodies)
+	}
+	at := len(r.bodies)
+	r.bodies = append(r.bodies, body...)
+	return r.bodies[at:len(r.bodies):len(r.bodies)]
 }
 
 // told is called by the driver, once, for a message that was sent alone.
@@ -87,7 +133,11 @@ func (o *outgoing) conclude(err error) {
 
 // finish tells the outcome to whoever waits for it. It runs users' code.
 func (o *outgoing) finish() {
-	if o.done != nil {
+	switch {
+	case o.done == nil:
+	case o.outer:
+		o.done(fail("publish", o.batcher.topic.name, o.err))
+	default:
 		o.done(o.err)
 	}
 	if o.call != nil {
