@@ -32,7 +32,7 @@ type batcher struct {
 	calls  sync.Pool   // of *call
 	blamed atomic.Bool // the driver tells fates twice
 
-	wake chan struct{}      // to the courier: something changed; holds one token
+	wake driver.Wake        // to the courier: something changed
 	stop context.CancelFunc // ends the courier; nil until it began
 	done chan struct{}      // closed when the courier has ended
 
@@ -62,7 +62,7 @@ type batcher struct {
 	// PublishAsync's outcomes that are noted and not told, and a token whenever that
 	// comes to none.
 	untold  atomic.Int64
-	allTold chan struct{}
+	allTold driver.Wake
 }
 
 // waiter is a publisher that waits for room.
@@ -83,10 +83,10 @@ const (
 func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	b := &batcher{
 		topic: t, batch: batch, window: t.caps.SendWindow, incarnation: opened,
-		wake:    make(chan struct{}, 1),
+		wake:    driver.NewWake(),
 		drained: make(chan struct{}),
 		ended:   make(chan struct{}),
-		allTold: make(chan struct{}, 1),
+		allTold: driver.NewWake(),
 	}
 	if b.window > 0 && (batch.Messages == 0 || batch.Messages > b.window) {
 		b.batch.Messages = b.window
@@ -108,6 +108,11 @@ func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	return b
 }
 
+// nested is how many outcomes may be on their way to be told where a message is sent in its
+// publisher's goroutine. That one may be telling an outcome, of a Send that called back at
+// once, and so on: the stack has an end.
+const nested = 64
+
 // submit takes a message in; from then on its outcome comes through its finish.
 // It waits for room, within ctx.
 func (b *batcher) submit(ctx context.Context, o *outgoing) error {
@@ -127,7 +132,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	}
 	b.seq++
 	o.seq = b.seq
-	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
+	if direct && b.untold.Load() < nested && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
 		b.depart(o)
 		o.direct = true
 		incarnation := b.incarnation
@@ -141,7 +146,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	due := b.due()
 	b.mu.Unlock()
 	if due {
-		b.poke()
+		b.wake.Poke()
 	}
 	return nil
 }
@@ -289,7 +294,7 @@ func (b *batcher) expire(ctx context.Context, o *outgoing) error {
 	err := o.err
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(o)
 	b.finish(followers...)
 	return err
@@ -327,7 +332,7 @@ func (b *batcher) lapse() {
 	}
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(over...)
 }
 
@@ -359,7 +364,7 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	}
 	b.finish(followers...)
 	if due {
-		b.poke()
+		b.wake.Poke()
 	}
 }
 
@@ -536,10 +541,7 @@ func (b *batcher) finish(over ...*outgoing) {
 		async := o.call == nil // else its Publish may use o again from here
 		o.finish()
 		if async && b.untold.Add(-1) == 0 {
-			select {
-			case b.allTold <- struct{}{}:
-			default:
-			}
+			b.allTold.Poke()
 		}
 	}
 }

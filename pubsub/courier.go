@@ -37,14 +37,6 @@ func (b *batcher) start() {
 	}()
 }
 
-// poke makes the courier look again.
-func (b *batcher) poke() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
-
 func (c *courier) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.mu.Lock()

@@ -12,7 +12,7 @@ import (
 type settler struct {
 	session *session
 	batch   driver.Batch
-	wake    chan struct{} // holds one token
+	wake    driver.Wake
 	done    chan struct{} // closed when run has ended
 
 	// The receiver's mutex guards these.
@@ -43,7 +43,7 @@ var settleBackoff = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
 func (t *settler) init(s *session) {
 	t.session = s
-	t.wake, t.done = make(chan struct{}, 1), make(chan struct{})
+	t.wake, t.done = driver.NewWake(), make(chan struct{})
 	t.batch, _ = s.config.batch.over(s.caps.SettleBatch, "settle batch") // was checked at opening
 }
 
@@ -52,7 +52,7 @@ func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err erro
 	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
 	t.flights = append(t.flights, owner{flight: f, attempt: f.delivery})
 	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses() {
-		t.poke()
+		t.wake.Poke()
 	}
 }
 
@@ -61,14 +61,7 @@ func (t *settler) owe(bytes int) {
 	t.messages++
 	t.bytes += bytes
 	if t.messages == 1 {
-		t.poke()
-	}
-}
-
-func (t *settler) poke() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
+		t.wake.Poke()
 	}
 }
 
@@ -253,6 +246,9 @@ func (t *settler) conclude() {
 	}
 	asked := len(t.hand)
 	t.keep(func(i int) bool { return t.hand[i].Outcome == driver.Again && t.owners[i].stage != gone })
+	if s.batches != nil {
+		s.wakeOne() // a batch waits no longer for company where there is still no room for any
+	}
 	s.unlock()
 	s.gate.open()
 	for i := range infos {
@@ -300,7 +296,7 @@ func (t *settler) flush(ctx context.Context) {
 	t.session.mu.Lock()
 	t.flushing = true
 	t.session.mu.Unlock()
-	t.poke()
+	t.wake.Poke()
 	select {
 	case <-t.done:
 	case <-ctx.Done():

@@ -2,6 +2,7 @@ package gcppubsub_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -185,6 +186,55 @@ func TestExactlyOnceResults(t *testing.T) {
 	session.Settle(ctx, batch[1:])
 	if batch[1].Outcome != driver.Confirmed || batch[2].Outcome != driver.Confirmed {
 		t.Errorf("outcomes are %s, %s; want confirmed", batch[1].Outcome, batch[2].Outcome)
+	}
+}
+
+// TestQuiesceThatCannotGiveBack fails the return of what was never given: that comes again when
+// its lease ends, and takes nothing along. Handlers that run would lose their messages.
+func TestQuiesceThatCannotGiveBack(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	returns := 0
+	f.onModify = func(_ []string, seconds int32) error {
+		if seconds == 0 {
+			returns++
+			return status.Error(codes.PermissionDenied, "as the test wants")
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := from(t, f.url(), "").Open(ctx)
+	must(t, err)
+	defer func() { must(t, conn.Close(context.Background())) }()
+	r := driver.SubscribeRequest{Group: "g"}
+	r.Topic = "events"
+	must(t, conn.Declare(ctx, r))
+	topic, err := conn.Topic(ctx, r.TopicRequest)
+	must(t, err)
+	stored := make(chan bool, 3)
+	topic.Send(ctx, []driver.Message{{Body: []byte("a")}, {Body: []byte("b")}, {Body: []byte("c")}}, func(_ int, f driver.Fate, _ error) { stored <- f == driver.Stored })
+	for range 3 {
+		if !<-stored {
+			t.Fatal("not stored")
+		}
+	}
+	session, err := conn.Subscribe(ctx, r)
+	must(t, err)
+	session.Credit(10, 1) // for bytes of one: the others stay there
+	var in driver.Intake
+	must(t, session.Receive(ctx, &in))
+	if len(in.Deliveries) != 1 {
+		t.Fatalf("%d were given", len(in.Deliveries))
+	}
+	must(t, session.Quiesce(ctx))
+	if err := session.Receive(ctx, &in); !errors.Is(err, driver.ErrQuiesced) {
+		t.Errorf("Receive after Quiesce: %v", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if returns == 0 {
+		t.Error("nothing was to be given back")
 	}
 }
 

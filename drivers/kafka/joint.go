@@ -16,7 +16,7 @@ type joint struct {
 	relay    *relay
 	stop     context.CancelFunc
 	pumps    sync.WaitGroup
-	wake     chan struct{} // holds one token
+	wake     driver.Wake
 
 	mu          sync.Mutex
 	quiesced    bool
@@ -48,7 +48,7 @@ func (c *conn) joint(ctx context.Context, r driver.SubscribeRequest, d delays) (
 		return nil, errors.Join(err, due.Close(ctx), own.Close(ctx))
 	}
 	pumping, stop := context.WithCancel(context.Background())
-	j := &joint{own: own, due: due, relay: relay, stop: stop, wake: make(chan struct{}, 1)}
+	j := &joint{own: own, due: due, relay: relay, stop: stop, wake: driver.NewWake()}
 	due.Credit(dueAhead, 1<<40)
 	j.pumps.Go(func() { j.pump(pumping, own, j.take) })
 	j.pumps.Go(func() { j.pump(pumping, due, j.hold) })
@@ -69,7 +69,7 @@ func (j *joint) pump(ctx context.Context, s *session, bring func(*driver.Intake)
 			j.mu.Lock()
 			j.ended++
 			j.mu.Unlock()
-			j.poke()
+			j.wake.Poke()
 			continue
 		}
 		if err != nil {
@@ -78,22 +78,15 @@ func (j *joint) pump(ctx context.Context, s *session, bring func(*driver.Intake)
 				j.err = err
 			}
 			j.mu.Unlock()
-			j.poke()
+			j.wake.Poke()
 			return
 		}
-		j.poke()
+		j.wake.Poke()
 		select {
 		case <-given:
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-func (j *joint) poke() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -159,7 +152,7 @@ func (j *joint) pass() {
 	j.held[0] = driver.Delivery{}
 	j.held = j.held[1:]
 	j.due.Credit(1, 0)
-	j.poke()
+	j.wake.Poke()
 }
 
 // spend takes credit away that was not used; false if there is none.

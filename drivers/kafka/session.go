@@ -17,8 +17,8 @@ import (
 type session struct {
 	conn    *conn
 	request driver.SubscribeRequest
-	group   string        // empty: a broadcast, which commits nothing
-	wake    chan struct{} // holds one token
+	group   string // empty: a broadcast, which commits nothing
+	wake    driver.Wake
 	over    chan struct{} // closed when it is dead or closes
 	turn    chan struct{} // holds one token: whoever has it may commit
 
@@ -47,7 +47,7 @@ type session struct {
 func newSession(c *conn, r driver.SubscribeRequest) *session {
 	s := &session{
 		conn: c, request: r, group: c.groupOf(&r),
-		wake: make(chan struct{}, 1), over: make(chan struct{}), turn: make(chan struct{}, 1),
+		wake: driver.NewWake(), over: make(chan struct{}), turn: make(chan struct{}, 1),
 		claims: map[uint64]*claim{},
 	}
 	s.turn <- struct{}{}
@@ -87,13 +87,6 @@ func (s *session) begun(ctx context.Context, leave func(context.Context) error) 
 	return nil
 }
 
-func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
 // adopt begins a claim.
 func (s *session) adopt(c *claim) {
 	s.mu.Lock()
@@ -120,7 +113,7 @@ func (s *session) Credit(messages, bytes int) {
 	s.bytes += bytes
 	s.mu.Unlock()
 	if starved {
-		s.poke()
+		s.wake.Poke()
 	}
 }
 
@@ -175,7 +168,7 @@ func (s *session) fill(in *driver.Intake) (done bool, err error) {
 	}
 	s.key(in.Deliveries[begin:])
 	if given == mostReceived {
-		s.poke()
+		s.wake.Poke()
 	}
 	s.next++ // another claim begins the next time
 	return done || given > 0, nil
@@ -202,7 +195,7 @@ func (s *session) give(c *claim, in *driver.Intake, most int) (n int) {
 	}
 	if enough && c.line != nil && c.low() {
 		c.line.idle = idleFirst
-		c.line.poke()
+		c.line.wake.Poke()
 	}
 	return n
 }
@@ -265,7 +258,7 @@ func (s *session) Quiesce(context.Context) error {
 	s.mu.Lock()
 	s.quiesced = true
 	s.mu.Unlock()
-	s.poke()
+	s.wake.Poke()
 	return nil
 }
 
@@ -282,7 +275,7 @@ func (s *session) die(err error) {
 		c.abandon()
 	}
 	close(s.over)
-	s.poke()
+	s.wake.Poke()
 }
 
 func (s *session) Close(ctx context.Context) error {

@@ -76,7 +76,7 @@ func (c *conn) Subscribe(ctx context.Context, r driver.SubscribeRequest) (driver
 func (s *session) abandon() {
 	s.End(errClosed)
 	for _, f := range s.feeds {
-		_ = s.conn.apart(func() { _ = f.ch.Close() }) // or it has ended with the connection
+		s.conn.calls.Go(func() { _ = f.ch.Close() })
 	}
 }
 

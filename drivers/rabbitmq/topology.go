@@ -81,7 +81,7 @@ type declarer struct {
 
 func (d *declarer) do(what string, call func(*amqp.Channel) error) error {
 	open := d.ch // the call has its own: when the context ends it goes on without us
-	left, err := within(d.ctx, d.conn, func() (*amqp.Channel, error) {
+	left, err := driver.Within(d.ctx, d.conn.calls, func() (*amqp.Channel, error) {
 		ch := open
 		if ch == nil {
 			var err error
@@ -100,7 +100,7 @@ func (d *declarer) do(what string, call func(*amqp.Channel) error) error {
 
 func (d *declarer) end() {
 	if ch := d.ch; ch != nil {
-		_ = d.conn.apart(func() { _ = ch.Close() }) // or it has ended with the connection
+		d.conn.calls.Go(func() { _ = ch.Close() })
 	}
 }
 

@@ -42,6 +42,9 @@ type Capabilities struct {
 	// RetryLeast is the shortest delay that is worth a Retry, such as a broker's unit of
 	// time: what is shorter and not zero the engine holds, where a hold may last that long.
 	RetryLeast time.Duration
+	// BroadcastHolds: RetryDelay is for groups and queues alone; what a broadcast is to get
+	// later the engine holds.
+	BroadcastHolds bool
 	// OrderedRetry is what a Retry on an ordered topic does to the rest of its key.
 	OrderedRetry OrderedRetry
 

@@ -14,7 +14,7 @@ import (
 type Shelf struct {
 	Life
 	fetch func(context.Context)
-	wake  chan struct{} // holds one token
+	wake  Wake
 
 	mu          sync.Mutex
 	messages    int // credit
@@ -32,14 +32,7 @@ type Shelf struct {
 // waited and there is more credit, or Put was called. It gets as much as Room says and
 // Puts it, or starts what does so. Where a broker pushes, Put alone will do.
 func NewShelf(parent *Life, fetch func(ctx context.Context)) *Shelf {
-	return &Shelf{Life: NewLife(parent), fetch: fetch, wake: make(chan struct{}, 1)}
-}
-
-func (s *Shelf) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	return &Shelf{Life: NewLife(parent), fetch: fetch, wake: NewWake()}
 }
 
 // Credit is the Session's.
@@ -50,7 +43,7 @@ func (s *Shelf) Credit(messages, bytes int) {
 	s.bytes += bytes
 	s.mu.Unlock()
 	if starved || s.fetch != nil {
-		s.poke()
+		s.wake.Poke()
 	}
 }
 
@@ -74,7 +67,7 @@ func (s *Shelf) Put(list ...Delivery) bool {
 		return false
 	}
 	if len(s.held) == 0 {
-		s.poke()
+		s.wake.Poke()
 	}
 	s.held = append(s.held, list...)
 	return true
@@ -85,7 +78,7 @@ func (s *Shelf) Revoke(r Revocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revocations = append(s.revocations, r)
-	s.poke()
+	s.wake.Poke()
 }
 
 // Interrupt has Receive tell, as Interrupted, of an error that the Session outlives.
@@ -93,7 +86,7 @@ func (s *Shelf) Interrupt(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trouble = err
-	s.poke()
+	s.wake.Poke()
 }
 
 // Receive is the Session's. What lay here for longer than its lease it drops.
@@ -167,7 +160,7 @@ func (s *Shelf) Quiesce(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quiesced = true
-	s.poke()
+	s.wake.Poke()
 	return s.Err()
 }
 
@@ -178,6 +171,6 @@ func (s *Shelf) Clear() []Delivery {
 	defer s.mu.Unlock()
 	held := s.held
 	s.quiesced, s.held = true, nil
-	s.poke()
+	s.wake.Poke()
 	return held
 }
