@@ -29,9 +29,10 @@ type batcher struct {
 	keyed  bool // a Send has one key
 	perKey int  // messages of a key that may be out of its line; zero: there are no lines
 
-	calls sync.Pool // of *call
+	calls  sync.Pool   // of *call
+	blamed atomic.Bool // the driver tells fates twice
 
-	wake chan struct{}      // to the courier: something changed; holds one token
+	wake driver.Wake        // to the courier: something changed
 	stop context.CancelFunc // ends the courier; nil until it began
 	done chan struct{}      // closed when the courier has ended
 
@@ -61,7 +62,7 @@ type batcher struct {
 	// PublishAsync's outcomes that are noted and not told, and a token whenever that
 	// comes to none.
 	untold  atomic.Int64
-	allTold chan struct{}
+	allTold driver.Wake
 }
 
 // waiter is a publisher that waits for room.
@@ -82,10 +83,10 @@ const (
 func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	b := &batcher{
 		topic: t, batch: batch, window: t.caps.SendWindow, incarnation: opened,
-		wake:    make(chan struct{}, 1),
+		wake:    driver.NewWake(),
 		drained: make(chan struct{}),
 		ended:   make(chan struct{}),
-		allTold: make(chan struct{}, 1),
+		allTold: driver.NewWake(),
 	}
 	if b.window > 0 && (batch.Messages == 0 || batch.Messages > b.window) {
 		b.batch.Messages = b.window
@@ -128,6 +129,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	o.seq = b.seq
 	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
 		b.depart(o)
+		o.direct = true
 		incarnation := b.incarnation
 		b.mu.Unlock()
 		b.send(ctx, incarnation, o)
@@ -139,7 +141,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	due := b.due()
 	b.mu.Unlock()
 	if due {
-		b.poke()
+		b.wake.Poke()
 	}
 	return nil
 }
@@ -287,7 +289,7 @@ func (b *batcher) expire(ctx context.Context, o *outgoing) error {
 	err := o.err
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(o)
 	b.finish(followers...)
 	return err
@@ -325,7 +327,7 @@ func (b *batcher) lapse() {
 	}
 	b.sweep()
 	b.mu.Unlock()
-	b.poke()
+	b.wake.Poke()
 	b.finish(over...)
 }
 
@@ -347,13 +349,8 @@ func (b *batcher) complete(o *outgoing, key string, err error) {
 	}
 }
 
-// told is called by the driver, once a message.
+// told acts on a fate. It is called with the lock, and gives it back.
 func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
-	b.mu.Lock()
-	if o.place != sent {
-		b.mu.Unlock()
-		return // a driver that tells a fate twice
-	}
 	over, followers := b.settle(o, f, err)
 	due := b.due()
 	b.mu.Unlock()
@@ -362,7 +359,17 @@ func (b *batcher) told(o *outgoing, f driver.Fate, err error) {
 	}
 	b.finish(followers...)
 	if due {
-		b.poke()
+		b.wake.Poke()
+	}
+}
+
+// blame tells of a driver that told a fate twice, or that of no message: once, for it may do
+// so all the time. What it refers to is perhaps another Publish's by then, so from now on
+// nothing is used again.
+func (b *batcher) blame() {
+	if !b.blamed.Swap(true) {
+		b.topic.client.config.logger.Error("waybill: the driver told a message's fate more than once, or that of no message: "+
+			"this is a fault of the driver, and what it confirms cannot be relied on", "broker", b.topic.caps.Broker, "topic", b.topic.name)
 	}
 }
 
@@ -529,10 +536,7 @@ func (b *batcher) finish(over ...*outgoing) {
 		async := o.call == nil // else its Publish may use o again from here
 		o.finish()
 		if async && b.untold.Add(-1) == 0 {
-			select {
-			case b.allTold <- struct{}{}:
-			default:
-			}
+			b.allTold.Poke()
 		}
 	}
 }

@@ -123,7 +123,7 @@ type browser struct {
 func (b *browser) look(ctx context.Context, look func(*Delivery) bool) error {
 	b.session.Credit(b.policy.Messages, b.policy.Bytes)
 	quiet := quietAtFirst * b.policy.Quiet
-	interruptions := 0
+	interruptions, troubled := 0, time.Time{} // since the first of those in a row
 	extended := time.Now()
 	for len(b.held) < b.policy.Messages && b.bytes < b.policy.Bytes {
 		var in driver.Intake
@@ -153,13 +153,19 @@ func (b *browser) look(ctx context.Context, look func(*Delivery) bool) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &interrupted):
-			interruptions++
+			if interruptions++; interruptions == 1 {
+				troubled = began
+			}
+			if !CodeOf(err).Heals() || time.Since(troubled) > quietAtFirst*b.policy.Quiet {
+				return interrupted.Err
+			}
 			if err := wait(ctx, b.client.config.backoff.Delay(interruptions), nil); err != nil {
 				return err
 			}
 		case err != nil && waiting.Err() == nil:
 			return err
 		default:
+			interruptions = 0
 			if quiet -= time.Since(began); quiet <= 0 {
 				return nil
 			}

@@ -15,7 +15,7 @@ import (
 type committer struct {
 	session *session
 	driver  driver.Committer
-	wake    chan struct{} // holds one token
+	wake    driver.Wake
 	done    chan struct{} // closed when run has ended
 
 	// The receiver's mutex guards these.
@@ -33,7 +33,7 @@ func newCommitter(s *session) *committer {
 	if !ok || !s.caps.SettleCommits {
 		return nil
 	}
-	c := &committer{session: s, driver: to, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &committer{session: s, driver: to, wake: driver.NewWake(), done: make(chan struct{})}
 	go c.run()
 	return c
 }
@@ -45,19 +45,12 @@ func (c *committer) accept(n int) {
 	if s := c.session; s.active == 0 && s.ready.count == 0 {
 		c.hurried = true
 	}
-	c.poke()
+	c.wake.Poke()
 }
 
 // behind says whether too much was accepted without a commit. It is called with the lock.
 func (c *committer) behind() bool {
 	return c != nil && c.accepted-c.committed >= commitsAhead*c.session.config.limit.Messages
-}
-
-func (c *committer) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
 }
 
 // run ends when the session does, or when all is flushed.
@@ -86,7 +79,7 @@ func (c *committer) run() {
 		s.mu.Lock()
 		c.committed += asked
 		s.mu.Unlock()
-		s.settler.poke() // credit may wait for it
+		s.settler.wake.Poke() // credit may wait for it
 	}
 }
 
@@ -136,7 +129,7 @@ func (c *committer) flush(ctx context.Context) {
 	c.session.mu.Lock()
 	c.flushing = true
 	c.session.mu.Unlock()
-	c.poke()
+	c.wake.Poke()
 	select {
 	case <-c.done:
 	case <-ctx.Done():

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -36,14 +35,6 @@ func (b *batcher) start() {
 		defer close(b.done)
 		(&courier{batcher: b}).run(ctx)
 	}()
-}
-
-// poke makes the courier look again.
-func (b *batcher) poke() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (c *courier) run(ctx context.Context) {
@@ -135,22 +126,21 @@ func (c *courier) ship(ctx context.Context) {
 
 	c.finish(expired...)
 	if len(s.items) > 0 {
-		incarnation.Send(ctx, s.messages, s.fate)
+		incarnation.Send(ctx, s.messages, s.told)
 	}
 	c.mu.Lock()
 	c.sending = false
 	if c.progress {
 		c.grow()
 	}
-	c.mu.Unlock()
 	s.arrive()
+	c.mu.Unlock()
 }
 
 // take fills a shipment from the queue. Messages whose contexts have ended are
 // returned, to be told.
 func (c *courier) take() (s *shipment, expired []*outgoing) {
-	s = newShipment()
-	s.batcher = c.batcher
+	s = newShipment(c.batcher)
 	most := c.takes()
 	if c.keyed {
 		most = 1 // who leads its line
@@ -166,7 +156,7 @@ func (c *courier) take() (s *shipment, expired []*outgoing) {
 	for _, o := range s.items {
 		o.company = len(s.items)
 	}
-	s.left.Store(int32(len(s.items)) + 1) //nolint:gosec // a batch
+	s.left = len(s.items) + 1
 	return s, expired
 }
 
@@ -365,38 +355,51 @@ func (c *courier) final(err error) bool {
 	return time.Since(c.since) > grace
 }
 
-// A shipment is a batch on its way.
+// A shipment is a batch on its way. The batcher's mutex guards it. It is not used again, but
+// its holds are: so a fate that comes late finds that there is none to tell.
 type shipment struct {
-	batcher  *batcher
+	batcher *batcher
+	*hold
+	bytes int // of its messages
+	most  int // of messages; zero: no limit but the topic's
+	left  int // fates to come, and one for Send's return
+}
+
+// A hold is what a shipment carries.
+type hold struct {
 	messages []driver.Message
-	items    []*outgoing
-	bytes    int          // of its messages
-	most     int          // of messages; zero: no limit but the topic's
-	left     atomic.Int32 // fates to come, and one for Send's return
-	fate     func(int, driver.Fate, error)
+	items    []*outgoing // of messages; nil once the fate is told
 }
 
-var shipments sync.Pool
+var holds = sync.Pool{New: func() any { return &hold{} }}
 
-func newShipment() *shipment {
-	if s, ok := shipments.Get().(*shipment); ok {
-		return s
-	}
-	s := &shipment{}
-	s.fate = func(i int, f driver.Fate, err error) {
-		s.batcher.told(s.items[i], f, err)
-		s.arrive()
-	}
-	return s
+func newShipment(b *batcher) *shipment {
+	return &shipment{batcher: b, hold: holds.Get().(*hold)} //nolint:forcetypeassert // ours
 }
 
-// arrive keeps a shipment that is done with for the next.
+// told is called by the driver, once a message.
+func (s *shipment) told(i int, f driver.Fate, err error) {
+	b := s.batcher
+	b.mu.Lock()
+	if s.hold == nil || i < 0 || i >= len(s.items) || s.items[i] == nil {
+		b.mu.Unlock()
+		b.blame()
+		return
+	}
+	o := s.items[i]
+	s.items[i] = nil
+	s.arrive()
+	b.told(o, f, err)
+}
+
+// arrive lets go of the hold when nothing refers to it any more. It is called with the lock.
 func (s *shipment) arrive() {
-	if s.left.Add(-1) > 0 {
+	if s.left--; s.left > 0 {
 		return
 	}
 	clear(s.messages)
 	clear(s.items)
-	s.messages, s.items, s.bytes, s.most, s.batcher = s.messages[:0], s.items[:0], 0, 0, nil
-	shipments.Put(s)
+	s.messages, s.items = s.messages[:0], s.items[:0]
+	holds.Put(s.hold)
+	s.hold = nil
 }

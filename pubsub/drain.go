@@ -13,8 +13,8 @@ const (
 )
 
 // shutDown drains: it ends intake, gives back what has not started, waits for
-// handlers, flushes settlements and closes the session, which is nil if there is
-// none. It returns ErrDrainTimeout if a handler is left behind. The drain timeout runs
+// handlers, with an eye on the session, flushes settlements and closes it; it is nil if there
+// is none. It returns ErrDrainTimeout if a handler is left behind. The drain timeout runs
 // from the beginning: a broker may take its time to end intake.
 func (r *receiver) shutDown(s *session) error {
 	ctx, cut := context.WithCancel(r.base)
@@ -35,6 +35,7 @@ func (r *receiver) shutDown(s *session) error {
 		s.quiesced = true
 		r.returnWaiting()
 		s.unlock()
+		s.guard(ctx)
 	}
 	err := r.awaitHandlers()
 	if s != nil {
@@ -50,6 +51,9 @@ func (r *receiver) quieten() {
 	}
 	r.silent = true
 	close(r.quiet)
+	if r.unguard != nil {
+		r.unguard()
+	}
 }
 
 // awaitHandlers waits until no handler runs, or those that do ignore that their contexts

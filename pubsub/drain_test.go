@@ -3,6 +3,7 @@ package pubsub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -150,5 +151,116 @@ func TestDrainReturnsAKeyBehindAHandlerOfALostSession(t *testing.T) {
 			t.Errorf("settled %q", got)
 		}
 		closeAll(t, r.client)
+	})
+}
+
+// patient is a handler that runs for so long, unless its context ends, and notes when and
+// why that was.
+func patient(d time.Duration, ended *time.Duration, cause *error) pubsub.Handler {
+	return func(ctx context.Context, _ *pubsub.Delivery) error {
+		began := time.Now()
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			*cause = context.Cause(ctx)
+		}
+		*ended = time.Since(began)
+		return nil
+	}
+}
+
+// A handler that runs on while its subscription drains learns as soon as any other that
+// its session is lost.
+func TestSessionLostWhileItDrains(t *testing.T) {
+	for _, batched := range []bool{false, true} {
+		t.Run(fmt.Sprint("batched=", batched), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				var ended time.Duration
+				var cause error
+				handler := patient(20*time.Second, &ended, &cause)
+				var r *reception
+				if batched {
+					r = receiveBatches(t, b, func(ctx context.Context, _ []*pubsub.Delivery) []error {
+						return []error{handler(ctx, nil)}
+					})
+				} else {
+					r = receive(t, b, handler)
+				}
+				r.session.give(1, driver.Message{})
+				synctest.Wait()
+				r.stop()
+				time.Sleep(5 * time.Second)
+				r.session.die(errBoom)
+				if err := <-r.done; err != nil {
+					t.Errorf("Receive: %v", err)
+				}
+				if ended != 5*time.Second || !errors.Is(cause, pubsub.ErrTakenBack) || !errors.Is(cause, errBoom) {
+					t.Errorf("the handler's context ended after %v by %v; want 5s, by the loss", ended, cause)
+				}
+				if log := r.session.log(); len(log) > 0 {
+					t.Errorf("settled %s on a dead session", verbs(log))
+				}
+				if !r.session.closed {
+					t.Error("the session was not closed")
+				}
+				closeAll(t, r.client)
+			})
+		})
+	}
+}
+
+// What is taken back while a subscription drains is taken back as ever: with a grace, and
+// released as soon as nothing of it runs.
+func TestRevocationWhileItDrains(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprint("slow=", slow), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				runs := 10 * time.Second
+				if slow {
+					runs = 29 * time.Second
+				}
+				var ended, released time.Duration
+				var cause error
+				r := receive(t, b, patient(runs, &ended, &cause))
+				began := time.Now()
+				r.session.give(1, driver.Message{})
+				synctest.Wait()
+				r.stop()
+				synctest.Wait()
+				r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{
+					Grace: began.Add(20 * time.Second), Release: func() { released = time.Since(began) }, Cause: errBoom,
+				}}}
+				if err := <-r.done; err != nil {
+					t.Errorf("Receive: %v", err)
+				}
+				synctest.Wait()
+				if !slow && (verbs(r.session.log()) != "1 ack" || released != 10*time.Second || cause != nil) {
+					t.Errorf("settled %q, released after %v, cause %v", verbs(r.session.log()), released, cause)
+				}
+				if slow && (len(r.session.log()) > 0 || released != 20*time.Second || ended != 20*time.Second || !errors.Is(cause, errBoom)) {
+					t.Errorf("settled %q, released after %v, ended after %v by %v", verbs(r.session.log()), released, ended, cause)
+				}
+				closeAll(t, r.client)
+			})
+		})
+	}
+}
+
+// A session that tells nothing after ErrQuiesced, and says it again, is not asked in a loop.
+func TestDrainOfASessionThatSaysQuiescedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var ended time.Duration
+		var cause error
+		r := receive(t, b, patient(20*time.Second, &ended, &cause))
+		r.session.blunt = true
+		r.session.give(1, driver.Message{})
+		synctest.Wait()
+		r.end(nil)
+		if ended != 20*time.Second || cause != nil || verbs(r.session.log()) != "1 ack" {
+			t.Errorf("settled %q; the handler ended after %v by %v", verbs(r.session.log()), ended, cause)
+		}
 	})
 }

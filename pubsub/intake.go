@@ -40,8 +40,9 @@ func (r *receiver) newSession(incarnation driver.Session) *session {
 	return s
 }
 
-// intake takes in what the session gives until ctx ends or the session dies.
-func (s *session) intake(ctx context.Context) error {
+// intake takes in what the session gives until ctx ends or the session dies; or until it is
+// interrupted for a reason that will not heal, which the session outlives.
+func (s *session) intake(ctx context.Context, a *attachment) error {
 	var in driver.Intake
 	interruptions := 0 // in a row
 	defer s.gate.end()
@@ -55,10 +56,14 @@ func (s *session) intake(ctx context.Context) error {
 		s.gate.leave()
 		var interrupted *driver.Interrupted
 		switch {
+		case err == nil && interruptions > 0:
+			interruptions, a.since = 0, time.Time{}
 		case err == nil:
-			interruptions = 0
 		case receiving.Err() != nil && ctx.Err() == nil && (errors.Is(err, errGate) || errors.Is(err, context.Canceled)):
 		case errors.As(err, &interrupted) && ctx.Err() == nil:
+			if a.futile(s, err) || a.final(err) {
+				return err
+			}
 			interruptions++
 			s.log.Warn("waybill: intake is interrupted, trying again", "times", interruptions, "error", err)
 			if err := wait(ctx, s.client.config.backoff.Delay(interruptions), nil); err != nil {
@@ -328,6 +333,36 @@ func (s *session) quiesce(ctx context.Context) {
 	default:
 		s.log.Warn("waybill: subscription lost while it drained", "error", err)
 		s.die(err)
+	}
+}
+
+// guard notices what the broker takes back, and the loss of the session, while handlers run
+// on after intake has ended. It ends when none does, or with ctx.
+func (s *session) guard(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.mu.Lock()
+	over := s.silent || s.closed
+	s.unguard = stop
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	var in driver.Intake
+	for {
+		err := s.incarnation.Receive(ctx, &in)
+		s.take(&in)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, driver.ErrQuiesced): // a driver that tells nothing any more
+			return
+		default:
+			s.log.Warn("waybill: subscription lost while it drained", "error", err)
+			s.die(err)
+			return
+		}
 	}
 }
 

@@ -513,7 +513,9 @@ func DropPermanent() SubscriberOption {
 	})
 }
 
-// SettleBatch says how many settlements go to the broker in one call.
+// SettleBatch says how many settlements go to the broker in one call, and how long they
+// wait for company (Linger) while handlers run or a call was made less than that ago; a
+// settlement that the next message may wait for goes at once.
 func SettleBatch(b Batch) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		c.batch = b

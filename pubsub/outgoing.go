@@ -2,6 +2,8 @@ package pubsub
 
 import (
 	"context"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +18,9 @@ type outgoing struct {
 	seq     uint64 // its place in the order of submission
 	size    int
 	copied  bool // body and headers are the batcher's own
+	outer   bool // done is PublishAsync's, and hears of the topic's name
 	slotted bool // holds a slot of its key's line
+	direct  bool // was sent alone, and has no fate yet
 	place   place
 	shift   uint8 // of gaps, while it is with the driver
 	company int   // how many messages the Send had that it was in
@@ -55,15 +59,68 @@ func (o *outgoing) own() {
 		return
 	}
 	o.copied = true
-	m := (*Message)(&o.message[0]).clone()
-	if m.Body != nil {
-		m.Body = append(make([]byte, 0, len(m.Body)), m.Body...)
+	m := &o.message[0]
+	m.Headers = maps.Clone(m.Headers)
+	switch n := len(m.Body); {
+	case m.Body == nil:
+	case n == 0 || n > shortBody:
+		m.Body = append(make([]byte, 0, n), m.Body...)
+	default:
+		r := reams.Get().(*ream)
+		m.Body = r.copy(m.Body)
+		reams.Put(r)
 	}
-	o.message[0] = driver.Message(*m)
 }
 
-// told is the fate of a message that was sent alone.
-func (o *outgoing) told(_ int, f driver.Fate, err error) { o.batcher.told(o, f, err) }
+// A ream is room for messages to come, several in one allocation.
+type ream struct {
+	outgoings []outgoing
+	bodies    []byte
+}
+
+// A message that waits for long keeps the room that it shares. So that is small.
+const (
+	reamOutgoings = 8
+	reamBodies    = 4 << 10
+	shortBody     = 1 << 10
+)
+
+var reams = sync.Pool{New: func() any { return new(ream) }}
+
+// newOutgoing makes an outgoing.
+func newOutgoing() *outgoing {
+	r := reams.Get().(*ream)
+	if len(r.outgoings) == 0 {
+		r.outgoings = make([]outgoing, reamOutgoings)
+	}
+	o := &r.outgoings[0]
+	r.outgoings = r.outgoings[1:]
+	reams.Put(r)
+	return o
+}
+
+// copy copies a short body. None can grow into the next.
+func (r *ream) copy(body []byte) []byte {
+	if cap(r.bodies)-len(r.bodies) < len(body) {
+		r.bodies = make([]byte, 0, reamBodies)
+	}
+	at := len(r.bodies)
+	r.bodies = append(r.bodies, body...)
+	return r.bodies[at:len(r.bodies):len(r.bodies)]
+}
+
+// told is called by the driver, once, for a message that was sent alone.
+func (o *outgoing) told(i int, f driver.Fate, err error) {
+	b := o.batcher
+	b.mu.Lock()
+	if !o.direct || i != 0 {
+		b.mu.Unlock()
+		b.blame()
+		return
+	}
+	o.direct = false
+	b.told(o, f, err)
+}
 
 // conclude notes the outcome; finish tells it afterwards, without the lock.
 func (o *outgoing) conclude(err error) {
@@ -76,7 +133,11 @@ func (o *outgoing) conclude(err error) {
 
 // finish tells the outcome to whoever waits for it. It runs users' code.
 func (o *outgoing) finish() {
-	if o.done != nil {
+	switch {
+	case o.done == nil:
+	case o.outer:
+		o.done(fail("publish", o.batcher.topic.name, o.err))
+	default:
 		o.done(o.err)
 	}
 	if o.call != nil {
@@ -121,11 +182,11 @@ const awaited = 1 << 30
 // takeCall returns a call for one message. They are kept by topic: a channel must
 // not leave its bubble of testing/synctest.
 func (b *batcher) takeCall() *call {
-	if c, ok := b.calls.Get().(*call); ok {
+	if c, ok := b.calls.Get().(*call); ok && !b.blamed.Load() {
 		return c
 	}
 	c := newCall()
-	c.one.call, c.one.fate = c, c.one.told
+	c.one.call, c.one.batcher, c.one.fate = c, b, c.one.told
 	return c
 }
 
@@ -158,6 +219,6 @@ func (c *call) await(ctx context.Context) bool {
 // recycle keeps a call that nothing refers to any more for the next Publish.
 func (b *batcher) recycle(c *call) {
 	o := &c.one
-	*o = outgoing{call: c, fate: o.fate}
+	*o = outgoing{call: c, fate: o.fate, batcher: b}
 	b.calls.Put(c)
 }

@@ -38,8 +38,13 @@ func receive(t *testing.T, b *scripted, handler pubsub.Handler, options ...pubsu
 
 func receiveWith(t *testing.T, c *pubsub.Client, b *scripted, handler pubsub.Handler, options ...pubsub.SubscriberOption) *reception {
 	t.Helper()
+	return receiveAs(t, c, b, handler, append([]pubsub.SubscriberOption{pubsub.Group("g"), pubsub.DropPermanent()}, options...)...)
+}
+
+// receiveAs subscribes with these options alone.
+func receiveAs(t *testing.T, c *pubsub.Client, b *scripted, handler pubsub.Handler, options ...pubsub.SubscriberOption) *reception {
+	t.Helper()
 	r := &reception{t: t, client: c, done: make(chan error, 1)}
-	options = append([]pubsub.SubscriberOption{pubsub.Group("g"), pubsub.DropPermanent()}, options...)
 	s, err := r.client.Subscriber(t.Context(), "t", options...)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +165,26 @@ func TestRetryGoesToTheBrokerWhereItCanDelay(t *testing.T) {
 			t.Errorf("settled %+v", log)
 		}
 		r.end(nil)
+	})
+}
+
+// Where the broker delays for groups alone, what a broadcast has to try again waits here.
+func TestBroadcastThatHolds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{RetryDelay: driver.Unlimited, RetryLeast: time.Minute, BroadcastHolds: true, Hold: driver.Unlimited})
+		handler := func(context.Context, *pubsub.Delivery) error { return pubsub.RetryAfter(5*time.Minute, errBoom) }
+		for want, options := range map[string][]pubsub.SubscriberOption{
+			"1 keep":  {pubsub.DropPermanent()},
+			"1 retry": {pubsub.DropPermanent(), pubsub.Group("g")},
+		} {
+			r := receiveAs(t, b.client(t), b, handler, options...)
+			r.session.give(1, driver.Message{})
+			synctest.Wait()
+			if got := verbs(r.session.log()); got != want {
+				t.Errorf("settled %s, want %s", got, want)
+			}
+			r.end(nil)
+		}
 	})
 }
 

@@ -72,6 +72,7 @@ type receiver struct {
 	rushed    bool               // the handlers' contexts have ended, or will when it drains
 	leaving   *session           // what drains; nil if there is none
 	cutIntake context.CancelFunc // ends the call to end intake
+	unguard   context.CancelFunc // ends the watch over what drains; nil before it begins
 	last      *time.Timer        // of the last grace
 }
 
@@ -105,9 +106,13 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			return errors.Join(err, r.shutDown(nil))
 		}
-		err = s.intake(ctx)
+		err = s.intake(ctx, &attach)
 		if ctx.Err() != nil {
 			return r.shutDown(s)
+		}
+		var interrupted *driver.Interrupted
+		if errors.As(err, &interrupted) {
+			return errors.Join(interrupted.Err, r.shutDown(s))
 		}
 		if attach.futile(s, err) {
 			s.die(err)

@@ -1,8 +1,10 @@
 package pubsub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -460,4 +462,143 @@ func TestTooSlowIsToldToWhatWaitedForLong(t *testing.T) {
 		}
 		r.end(nil)
 	})
+}
+
+// interrupt has each Receive of a session fail, and the session live on.
+type interrupt struct {
+	*scriptedSession
+	mu  sync.Mutex
+	err error // nil: it works
+}
+
+func (s *interrupt) set(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *interrupt) Receive(ctx context.Context, in *driver.Intake) error {
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
+	select {
+	case <-s.quiesced:
+		return s.scriptedSession.Receive(ctx, in)
+	default:
+	}
+	if err != nil {
+		return &driver.Interrupted{Err: err}
+	}
+	return s.scriptedSession.Receive(ctx, in)
+}
+
+// Intake that is interrupted for a reason that waiting does not heal is no weather: Receive
+// ends after its grace, as where that reason ends sessions, and drains what is in hand.
+func TestInterruptionsThatDoNotHealEndReceive(t *testing.T) {
+	denied := driver.Errorf(driver.CodePermissionDenied, "may not read")
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprint("first=", first), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				s := &interrupt{}
+				b.wraps = func(inner driver.Session) driver.Session {
+					s.scriptedSession = inner.(*scriptedSession) //nolint:forcetypeassert // ours
+					return s
+				}
+				if first {
+					s.set(denied)
+				}
+				var cause error
+				r := receive(t, b, func(ctx context.Context, _ *pubsub.Delivery) error {
+					select {
+					case <-time.After(80 * time.Second):
+					case <-ctx.Done():
+						cause = context.Cause(ctx)
+					}
+					return nil
+				})
+				if !first {
+					time.Sleep(time.Hour)
+					s.set(denied)
+					r.session.give(1, driver.Message{})
+					synctest.Wait()
+				}
+				began := time.Now()
+				select {
+				case err := <-r.done:
+					took := time.Since(began)
+					if !errors.Is(err, denied) || first && took > 0 || !first && (took < 80*time.Second || took > 3*time.Minute) {
+						t.Errorf("after %v: %v", took, err)
+					}
+				case <-time.After(time.Hour):
+					t.Error("Receive goes on after an hour")
+					r.stop()
+					<-r.done
+				}
+				if cause != nil {
+					t.Errorf("the handler's context ended by %v, though its session lived", cause)
+				}
+				if want := map[bool]string{false: "1 ack"}[first]; verbs(r.session.log()) != want {
+					t.Errorf("settled %q, want %q", verbs(r.session.log()), want)
+				}
+				closeAll(t, r.client)
+			})
+		})
+	}
+}
+
+// What may heal is waited out however long it takes, and the log says so, less and less often.
+func TestInterruptionsThatMayHealAreWaitedOut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		s := &interrupt{}
+		b.wraps = func(inner driver.Session) driver.Session {
+			s.scriptedSession = inner.(*scriptedSession) //nolint:forcetypeassert // ours
+			return s
+		}
+		s.set(driver.Errorf(driver.CodeExhausted, "throttled"))
+		var logs bytes.Buffer
+		c := b.client(t, pubsub.Logger(slog.New(slog.NewTextHandler(&logs, nil))))
+		r := receiveWith(t, c, b, func(context.Context, *pubsub.Delivery) error { return nil })
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := strings.Count(logs.String(), "intake is interrupted"); n < 100 || n > 200 {
+			t.Errorf("logged %d times in an hour; want about twice a minute", n)
+		}
+		// A reason that does not heal has a grace of its own, and one that passes is forgotten.
+		for range 5 {
+			s.set(driver.Errorf(driver.CodeNotFound, "a failover"))
+			time.Sleep(45 * time.Second)
+			s.set(nil)
+			time.Sleep(time.Minute)
+			r.session.give(1, driver.Message{})
+			synctest.Wait()
+		}
+		r.end(nil)
+	})
+}
+
+// Browse tells of an interruption that does not pass: nobody else does.
+func TestBrowseTellsOfInterruptions(t *testing.T) {
+	for _, code := range []driver.Code{driver.CodePermissionDenied, driver.CodeUnavailable} {
+		t.Run(code.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				s := &interrupt{err: driver.Errorf(code, "not now")}
+				b.wraps = func(inner driver.Session) driver.Session {
+					s.scriptedSession = inner.(*scriptedSession) //nolint:forcetypeassert // ours
+					return s
+				}
+				c := b.client(t)
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := c.Browse(ctx, "t", "g", pubsub.BrowsePolicy{}, func(*pubsub.Delivery) bool { return true })
+				if took := time.Since(began); pubsub.CodeOf(err) != code || took > time.Minute {
+					t.Errorf("after %v: %v", took, err)
+				}
+				closeAll(t, c)
+			})
+		})
+	}
 }

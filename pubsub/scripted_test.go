@@ -195,9 +195,13 @@ type scriptedSession struct {
 	carried  chan driver.Intake
 	landing  chan struct{}
 	quiesced chan struct{}
-	settles  func(*driver.Settlement) // sets the outcome; nil confirms
-	extends  func(*driver.Receipt, time.Duration)
-	commits  func(n int) error // the n-th Commit, from 1; nil takes it
+	blunt    bool // says ErrQuiesced each time
+
+	saidQuiesced bool // Receive's
+
+	settles func(*driver.Settlement) // sets the outcome; nil confirms
+	extends func(*driver.Receipt, time.Duration)
+	commits func(n int) error // the n-th Commit, from 1; nil takes it
 
 	mu       sync.Mutex
 	settled  []settled
@@ -260,7 +264,24 @@ func (s *scriptedSession) Receive(ctx context.Context, in *driver.Intake) error 
 	case <-s.done:
 		return s.err
 	case <-s.quiesced:
-		return driver.ErrQuiesced
+		if s.blunt || !s.saidQuiesced {
+			s.saidQuiesced = true
+			return driver.ErrQuiesced
+		}
+		return s.rest(ctx, in)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// rest is a Receive after ErrQuiesced.
+func (s *scriptedSession) rest(ctx context.Context, in *driver.Intake) error {
+	select {
+	case i := <-s.intake:
+		in.Revocations = append(in.Revocations, i.Revocations...)
+		return nil
+	case <-s.done:
+		return s.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

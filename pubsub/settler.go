@@ -12,7 +12,7 @@ import (
 type settler struct {
 	session *session
 	batch   driver.Batch
-	wake    chan struct{} // holds one token
+	wake    driver.Wake
 	done    chan struct{} // closed when run has ended
 
 	// The receiver's mutex guards these.
@@ -22,6 +22,7 @@ type settler struct {
 	bytes    int
 	flushing bool
 	until    time.Time // until when a batch lingers; zero: none does
+	sent     time.Time // when the last batch was; only where batches linger
 
 	// Of run alone: what it has in hand, and how often in a row not all of it was done.
 	hand     []driver.Settlement
@@ -42,7 +43,7 @@ var settleBackoff = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
 func (t *settler) init(s *session) {
 	t.session = s
-	t.wake, t.done = make(chan struct{}, 1), make(chan struct{})
+	t.wake, t.done = driver.NewWake(), make(chan struct{})
 	t.batch, _ = s.config.batch.over(s.caps.SettleBatch, "settle batch") // was checked at opening
 }
 
@@ -50,8 +51,8 @@ func (t *settler) init(s *session) {
 func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err error) {
 	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
 	t.flights = append(t.flights, owner{flight: f, attempt: f.delivery})
-	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages {
-		t.poke()
+	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses() {
+		t.wake.Poke()
 	}
 }
 
@@ -60,14 +61,7 @@ func (t *settler) owe(bytes int) {
 	t.messages++
 	t.bytes += bytes
 	if t.messages == 1 {
-		t.poke()
-	}
-}
-
-func (t *settler) poke() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
+		t.wake.Poke()
 	}
 }
 
@@ -139,18 +133,30 @@ func (t *settler) await(d time.Duration) {
 	}
 }
 
-// linger is how long a batch that is not full waits for messages that are with
-// their handlers.
+// linger is how long a batch that is not full waits for company: for messages that are
+// with their handlers, and in a stream of such that handlers are done with at once.
 func (t *settler) linger() time.Duration {
-	if t.batch.Linger <= 0 || t.session.committer != nil || t.flushing || t.session.active == 0 || len(t.hand) > 0 ||
-		len(t.pending) == 0 || t.batch.Messages > 0 && len(t.pending) >= t.batch.Messages {
+	if t.batch.Linger <= 0 || t.session.committer != nil || t.flushing || len(t.hand) > 0 || len(t.pending) == 0 ||
+		t.batch.Messages > 0 && len(t.pending) >= t.batch.Messages || t.presses() {
 		t.until = time.Time{}
 		return 0
 	}
-	if t.until.IsZero() {
-		t.until = time.Now().Add(t.batch.Linger)
+	now := time.Now()
+	if t.until.IsZero() && (t.session.active > 0 || now.Sub(t.sent) < t.batch.Linger) {
+		t.until = now.Add(t.batch.Linger)
 	}
-	return max(time.Until(t.until), 0)
+	if d := t.until.Sub(now); d > 0 {
+		return d
+	}
+	t.until = time.Time{}
+	return 0
+}
+
+// presses says whether nothing can come before what is pending is settled: the window is
+// used up, or the broker may give the next of a key only then. It is called with the lock.
+func (t *settler) presses() bool {
+	s := t.session
+	return s.active == 0 && s.ready.count == 0 && (s.config.Ordered || s.full())
 }
 
 // load takes what is pending into hand, without what was taken back since.
@@ -196,6 +202,9 @@ func (t *settler) send() {
 		}
 		t.settle(i, end)
 		i = end
+	}
+	if t.batch.Linger > 0 {
+		t.sent = time.Now()
 	}
 }
 
@@ -284,7 +293,7 @@ func (t *settler) flush(ctx context.Context) {
 	t.session.mu.Lock()
 	t.flushing = true
 	t.session.mu.Unlock()
-	t.poke()
+	t.wake.Poke()
 	select {
 	case <-t.done:
 	case <-ctx.Done():

@@ -77,7 +77,11 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 	if err != nil {
 		return err
 	}
+	s.request = s.config.request()
 	s.caps = conn.Capabilities()
+	if s.caps.BroadcastHolds && s.request.Broadcast() {
+		s.caps.RetryDelay = 0
+	}
 	if s.caps.InFlight > 0 {
 		s.config.limit = s.config.limit.or(s.caps.InFlight, 0)
 	}
@@ -85,7 +89,6 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 	if err := s.config.suits(&s.caps); err != nil {
 		return err
 	}
-	s.request = s.config.request()
 	if err := conn.Declare(ctx, s.request); err != nil {
 		return err
 	}

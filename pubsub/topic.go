@@ -225,41 +225,41 @@ func (t *Topic) collect(ctx context.Context, call *call, items []outgoing) error
 // ctx bounds how long the message waits to be sent, not how long its
 // confirmation takes.
 func (t *Topic) PublishAsync(ctx context.Context, m *Message, done func(error)) {
-	report := func(err error) {
-		if done != nil {
+	if t.chain == nil || m == nil {
+		if err := t.enter(ctx, m, done, true); err != nil && done != nil {
 			done(fail("publish", t.name, err))
 		}
+		return
 	}
-	switch {
-	case m == nil:
-		report(invalid("message is nil"))
-	case t.chain != nil:
-		var told atomic.Bool // of a middleware that is wrong, the first outcome counts
-		t.chain(ctx, m.clone(), func(err error) {
-			if !told.Swap(true) {
-				report(err)
-			}
-		})
-	default:
-		t.sendAsync(ctx, m, report)
-	}
+	var told atomic.Bool // of a middleware that is wrong, the first outcome counts
+	t.chain(ctx, m.clone(), func(err error) {
+		if !told.Swap(true) && done != nil {
+			done(fail("publish", t.name, err))
+		}
+	})
 }
 
 // sendAsync is the innermost PublishFunc.
 func (t *Topic) sendAsync(ctx context.Context, m *Message, done func(error)) {
-	err := check(m, &t.caps, t.config.Ordered)
-	if err == nil {
-		o := &outgoing{message: [1]driver.Message{driver.Message(*m)}, done: done}
-		if t.config.Ordered && t.chain != nil {
-			if several, _ := ctx.Value(togetherKey{}).(together); several.batcher == t.batcher {
-				o.together = several.call
-			}
-		}
-		err = t.batcher.submit(ctx, o)
-	}
-	if err != nil {
+	if err := t.enter(ctx, m, done, false); err != nil {
 		done(err)
 	}
+}
+
+// enter takes in a message that nobody waits for. Its outcome goes to done, as an Error that
+// names the topic if outer says so; what is not taken in has the error that is returned.
+func (t *Topic) enter(ctx context.Context, m *Message, done func(error), outer bool) error {
+	if err := check(m, &t.caps, t.config.Ordered); err != nil {
+		return err
+	}
+	o := newOutgoing()
+	o.message[0], o.done, o.outer = driver.Message(*m), done, outer
+	if t.config.Ordered && t.chain != nil {
+		if several, _ := ctx.Value(togetherKey{}).(together); several.batcher == t.batcher {
+			o.together = several.call
+		}
+	}
+	return t.batcher.submit(ctx, o)
 }
 
 // Close sends what was taken, waits within ctx until each outcome is there and was

@@ -51,15 +51,17 @@ func (s *Stream) PublishEach(ctx context.Context, n int, message func(i int) *pu
 	var left atomic.Int64
 	left.Store(int64(n))
 	done := make(chan struct{})
+	told := func(err error) {
+		if err != nil {
+			first := err // err itself would be made anew for each message
+			failed.CompareAndSwap(nil, &first)
+		}
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+	}
 	for i := range n {
-		s.Topic.PublishAsync(ctx, message(i), func(err error) {
-			if err != nil {
-				failed.CompareAndSwap(nil, &err)
-			}
-			if left.Add(-1) == 0 {
-				close(done)
-			}
-		})
+		s.Topic.PublishAsync(ctx, message(i), told)
 	}
 	<-done
 	if err := failed.Load(); err != nil {

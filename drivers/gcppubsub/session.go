@@ -20,8 +20,8 @@ type session struct {
 	conn    *conn
 	plan    plan
 	tally   *tally
-	grow    chan struct{} // to the stream: it must be opened, anew perhaps; holds one token
-	room    chan struct{} // to the stream: less waits here; holds one token
+	grow    driver.Wake   // to the stream: it must be opened, anew perhaps
+	room    driver.Wake   // to the stream: less waits here
 	ended   chan struct{} // closed when the stream is over
 	stop    context.CancelFunc
 	closing sync.Once
@@ -59,20 +59,13 @@ const handover = 500 * time.Millisecond
 func newSession(c *conn, p plan) *session {
 	s := &session{
 		Shelf: driver.NewShelf(&c.Life, nil), conn: c, plan: p, tally: c.tally(p.subscription), exact: p.setting.ExactlyOnce,
-		grow: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: make(chan struct{}),
+		grow: driver.NewWake(), room: driver.NewWake(), ended: make(chan struct{}),
 		held: map[string]*holding{}, queues: map[string]*queue{},
 	}
 	ctx, stop := context.WithCancel(s.Context())
 	s.stop = stop
 	go s.stream(ctx)
 	return s
-}
-
-func poke(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }
 
 // Credit grows the stream's window, beside what it does.
@@ -82,7 +75,7 @@ func (s *session) Credit(messages, bytes int) {
 	s.flight.Bytes += bytes
 	if s.flight.Messages > s.window.Messages && s.flight.Bytes > 0 {
 		s.window = driver.Batch{Messages: s.flight.Messages, Bytes: max(s.window.Bytes, s.flight.Bytes)}
-		poke(s.grow)
+		s.grow.Poke()
 	}
 	s.mu.Unlock()
 	s.Shelf.Credit(messages, bytes)
@@ -193,7 +186,7 @@ func (s *session) admit(in *driver.Intake) {
 		in.Deliveries = append(in.Deliveries, *d)
 	}
 	clear(all[len(in.Deliveries):])
-	poke(s.room)
+	s.room.Poke()
 }
 
 // valid finds the holding of a receipt, or nil if it is no longer good. It is called
@@ -221,7 +214,7 @@ func (s *session) Quiesce(ctx context.Context) error {
 	s.quiesced = true
 	s.mu.Unlock()
 	s.Clear()
-	poke(s.room)
+	s.room.Poke()
 	if first {
 		s.end(ctx)
 	}

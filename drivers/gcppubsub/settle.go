@@ -150,7 +150,7 @@ func (s *session) after(v *driver.Settlement, h *holding) {
 		// from nothing.
 		if s.parked++; 2*s.parked >= s.window.Messages {
 			s.parked = 0
-			poke(s.grow)
+			s.grow.Poke()
 		}
 	}
 }

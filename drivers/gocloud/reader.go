@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	cloud "gocloud.dev/pubsub"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // reader receives from a subscription for the sessions that share it. It lives as long as
@@ -18,7 +20,7 @@ type reader struct {
 	own   bool // a broadcast's: it ends with its session
 	stop  context.CancelFunc
 	run   sync.WaitGroup
-	fuel  chan struct{}  // holds one token: a session has credit
+	fuel  driver.Wake    // a session has credit
 	spare *cloud.Message // came when no session was there, and cannot go back
 
 	mu       sync.Mutex
@@ -27,7 +29,7 @@ type reader struct {
 }
 
 func newReader(c *conn, p place, from *cloud.Subscription, own bool) *reader {
-	r := &reader{conn: c, place: p, from: from, own: own, fuel: make(chan struct{}, 1)}
+	r := &reader{conn: c, place: p, from: from, own: own, fuel: driver.NewWake()}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(c.Context())
 	r.run.Go(func() {

@@ -37,10 +37,7 @@ type receipt struct {
 
 func newSession(c *conn, from *reader) *session {
 	fetch := func(context.Context) {
-		select {
-		case from.fuel <- struct{}{}:
-		default:
-		}
+		from.fuel.Poke()
 	}
 	return &session{Shelf: driver.NewShelf(&c.Life, fetch), conn: c, from: from, out: map[uint64]*receipt{}}
 }

@@ -128,7 +128,7 @@ func (c *claim) settle(e *entry, v *driver.Settlement) {
 		c.version++
 		c.leave()
 		if c.blocked {
-			c.session.poke()
+			c.session.wake.Poke()
 		}
 	case driver.Keep:
 		e.attempts++
@@ -151,7 +151,7 @@ func (c *claim) back(e *entry) {
 	e.tag = 0
 	c.again = insert(c.again, e)
 	c.leave()
-	c.session.poke()
+	c.session.wake.Poke()
 }
 
 // leave counts one less with the engine.
@@ -203,7 +203,7 @@ func (c *claim) revoke(grace time.Duration, cause error) {
 			v.Release = func() { close(released) }
 		}
 		s.revocations = append(s.revocations, v)
-		s.poke()
+		s.wake.Poke()
 	}
 	s.mu.Unlock()
 	if out > 0 && grace > 0 {

@@ -19,6 +19,50 @@ var unzstd = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0))
 })
 
+// zstds encode zstd, from any goroutine.
+var zstds = sync.OnceValues(func() (*zstd.Encoder, error) { return zstd.NewWriter(nil, zstd.WithZeroFrames(true)) })
+
+// A compressor is of gzip or lz4, and is used again.
+type compressor interface {
+	io.WriteCloser
+	Reset(to io.Writer)
+}
+
+var (
+	gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	lz4s  = sync.Pool{New: func() any {
+		w := lz4.NewWriter(nil)
+		_ = w.Apply(lz4.BlockSizeOption(lz4.Block64Kb)) // Java's clients take no others
+		return w
+	}}
+)
+
+// compress adds data to b, compressed.
+func compress(codec sarama.CompressionCodec, b, data []byte) ([]byte, error) {
+	pool := &gzips
+	switch codec {
+	case sarama.CompressionSnappy:
+		return append(b, xerial.Encode(nil, data)...), nil
+	case sarama.CompressionZSTD:
+		e, err := zstds()
+		if err != nil {
+			return nil, err
+		}
+		return e.EncodeAll(data, b), nil
+	case sarama.CompressionLZ4:
+		pool = &lz4s
+	}
+	c := pool.Get().(compressor)
+	defer pool.Put(c)
+	to := bytes.NewBuffer(b)
+	c.Reset(to)
+	if _, err := c.Write(data); err != nil {
+		return nil, err
+	}
+	err := c.Close()
+	return to.Bytes(), err
+}
+
 // decompress undoes what a producer did to a batch.
 func decompress(codec sarama.CompressionCodec, data []byte) ([]byte, error) {
 	switch codec {

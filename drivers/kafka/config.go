@@ -83,7 +83,7 @@ type Config struct {
 	// DelayFrom, unless zero, has retries with this delay or a longer one wait on the
 	// brokers, in topics that each group gets for them, instead of here; at least a second.
 	// It is for messages whose order does not matter: those with a key on an ordered topic
-	// wait here, as all do that wait for less. There is no broadcast then.
+	// wait here, as do broadcasts and all that waits for less.
 	DelayFrom time.Duration
 
 	// Partitions and Replicas are of topics that are created, unless TopicSettings say

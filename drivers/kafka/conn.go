@@ -27,15 +27,16 @@ func New(c Config) (*Driver, error) {
 
 // Open connects to the cluster.
 func (d *Driver) Open(ctx context.Context) (driver.Conn, error) {
-	var late sync.WaitGroup // of a call that nobody waits for any more
+	var late driver.Calls // nobody waits for it any more
 	client, err := driver.Within(ctx, &late, func() (sarama.Client, error) {
 		return sarama.NewClient(d.config.Brokers, d.config.sarama())
 	}, func(c sarama.Client) { _ = c.Close() })
 	if err != nil {
 		return nil, classify(connecting(err), err)
 	}
+	life := driver.NewLife(nil)
 	return &conn{
-		Life: driver.NewLife(nil), config: d.config, client: client,
+		Life: life, calls: driver.NewCalls(&life), config: d.config, client: client,
 		topics: map[*topic]bool{}, sessions: map[*session]bool{},
 	}, nil
 }
@@ -55,27 +56,12 @@ func connecting(err error) string {
 type conn struct {
 	driver.Life
 	config Config
-	client sarama.Client  // for administration and commits
-	calls  sync.WaitGroup // of the client, which may outlive those who made them
+	client sarama.Client // for administration and commits
+	calls  *driver.Calls // of the client
 
 	mu       sync.Mutex
 	topics   map[*topic]bool
 	sessions map[*session]bool
-}
-
-// within makes a call of the client, which knows no contexts, unless the connection is
-// closed. When ctx ends first, what the call returns is undone.
-func within[T any](ctx context.Context, c *conn, call func() (T, error), undo func(T)) (T, error) {
-	c.mu.Lock()
-	if err := c.Err(); err != nil {
-		c.mu.Unlock()
-		var none T
-		return none, err
-	}
-	c.calls.Add(1) // before Close waits
-	c.mu.Unlock()
-	defer c.calls.Done()
-	return driver.Within(ctx, &c.calls, call, undo)
 }
 
 func (c *conn) Capabilities() driver.Capabilities {
@@ -85,8 +71,8 @@ func (c *conn) Capabilities() driver.Capabilities {
 	}
 	return driver.Capabilities{
 		Broker: "Kafka",
-		Groups: true, Queues: true, Broadcast: delay == 0, Ordered: true,
-		RetryDelay: delay, RetryLeast: c.config.DelayFrom,
+		Groups: true, Queues: true, Broadcast: true, Ordered: true,
+		RetryDelay: delay, RetryLeast: c.config.DelayFrom, BroadcastHolds: true,
 		Attempts:     driver.AtMost,
 		Hold:         driver.Unlimited,
 		MessageBytes: c.config.MessageBytes,
@@ -106,7 +92,7 @@ func (c *conn) Topic(ctx context.Context, r driver.TopicRequest) (driver.Topic, 
 	if err := c.ensure(ctx, &r); err != nil {
 		return nil, err
 	}
-	t, err := within(ctx, c, func() (*topic, error) { return newTopic(ctx, c, r.Topic) }, func(t *topic) { _ = t.end(errClosed) })
+	t, err := driver.Within(ctx, c.calls, func() (*topic, error) { return newTopic(ctx, c, r.Topic) }, func(t *topic) { _ = t.end(errClosed) })
 	if err != nil {
 		return nil, classify("kafka: open topic "+r.Topic, err)
 	}
@@ -146,7 +132,7 @@ func (c *conn) Declare(ctx context.Context, r driver.SubscribeRequest) error {
 	if r.Kind == driver.Queue || r.Group == "" || r.Topology == driver.Assume {
 		return nil // a queue's group begins with the oldest message
 	}
-	_, err := within(ctx, c, func() (struct{}, error) { return struct{}{}, c.settled(ctx, func() error { return c.pin(&r) }) }, nil)
+	_, err := driver.Within(ctx, c.calls, func() (struct{}, error) { return struct{}{}, c.settled(ctx, func() error { return c.pin(&r) }) }, nil)
 	return err
 }
 
@@ -169,7 +155,7 @@ func (c *conn) subscribe(ctx context.Context, r driver.SubscribeRequest) (*sessi
 	c.mu.Lock()
 	c.sessions[s] = true
 	c.mu.Unlock()
-	_, err := within(ctx, c, func() (struct{}, error) {
+	_, err := driver.Within(ctx, c.calls, func() (struct{}, error) {
 		if s.group == "" {
 			return struct{}{}, s.broadcast(ctx)
 		}
@@ -193,7 +179,7 @@ func (c *conn) Backlog(ctx context.Context, r driver.SubscribeRequest) (driver.B
 	if r.Broadcast() {
 		return driver.Backlog{}, errorf(driver.CodeInvalid, "a broadcast has no backlog to ask for")
 	}
-	return within(ctx, c, func() (driver.Backlog, error) {
+	return driver.Within(ctx, c.calls, func() (driver.Backlog, error) {
 		b, err := c.lag(c.groupOf(&r), r.Topic)
 		if d, ok := c.delaysOf(&r); ok && err == nil {
 			for _, name := range []string{d.waiting, d.due} {
@@ -225,24 +211,11 @@ func (c *conn) Close(ctx context.Context) error {
 		_ = s.Close(ctx)
 	}
 	err := c.client.Close()
-	c.await(ctx)
+	c.calls.Wait(ctx)
 	if err != nil {
 		return fmt.Errorf("kafka: close: %w", err)
 	}
 	return nil
-}
-
-// await waits within ctx until no call is under way.
-func (c *conn) await(ctx context.Context) {
-	ended := make(chan struct{})
-	go func() {
-		c.calls.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
 }
 
 func (c *conn) forget(s *session) {

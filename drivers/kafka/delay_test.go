@@ -121,6 +121,47 @@ func TestDelayedRetries(t *testing.T) {
 	must(t, third.Close(t.Context()))
 }
 
+// A broadcast on a connection with delays has its retries wait here.
+func TestBroadcastBesideDelays(t *testing.T) {
+	t.Parallel()
+	c := quick(t)
+	c.DelayFrom = time.Second
+	client, err := pubsub.New(t.Context(), wired(t, c))
+	must(t, err)
+	defer client.Close(t.Context())
+	topic, err := client.Publisher(t.Context(), "broadcast-"+rand.Text())
+	must(t, err)
+	s, err := client.Subscriber(t.Context(), topic.Name(), pubsub.DropPermanent(), pubsub.Concurrency(1))
+	must(t, err)
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	const delay = 1500 * time.Millisecond
+	var failed time.Time
+	received := make(chan error, 1)
+	go func() {
+		received <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
+			switch {
+			case d.Attempt == 2:
+				if early := delay - time.Since(failed); early > 0 {
+					t.Errorf("it came %v too early", early)
+				}
+				stop()
+			case failed.IsZero():
+				failed = time.Now()
+				return pubsub.RetryAfter(delay, errors.New("as the test wants"))
+			}
+			return nil
+		})
+	}()
+	for ctx.Err() == nil { // it reads from when it has begun
+		must(t, topic.Publish(t.Context(), &pubsub.Message{}))
+		wait(ctx, 50*time.Millisecond)
+	}
+	if must(t, <-received); !errors.Is(ctx.Err(), context.Canceled) {
+		t.Error("it did not come again")
+	}
+}
+
 // TestConformanceWithDelays runs the kit where delays are the brokers'.
 func TestConformanceWithDelays(t *testing.T) {
 	pubsubtest.Run(t, onFake(t, func(c *Config) { c.DelayFrom = time.Second }))

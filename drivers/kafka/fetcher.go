@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // A fetcher reads a session's claims from the brokers that lead them, one request a
@@ -33,7 +35,7 @@ type line struct {
 	*fetcher
 	number int32
 	pipe   *pipe
-	wake   chan struct{} // holds one token
+	wake   driver.Wake
 	claims []*claim
 	dead   bool
 	idle   time.Duration // how long the broker may wait while a claim is full
@@ -122,20 +124,14 @@ func (f *fetcher) attach(c *claim, broker *sarama.Broker, epoch int32) {
 	}
 	l := f.lines[broker.ID()]
 	if l == nil || l.dead || l.pipe.broker.Addr() != broker.Addr() {
-		l = &line{fetcher: f, number: broker.ID(), pipe: newPipe(&f.session.conn.config, broker.Addr()), wake: make(chan struct{}, 1), idle: idleFirst}
+		config := &f.session.conn.config
+		l = &line{fetcher: f, number: broker.ID(), pipe: newPipe(config, broker.Addr(), config.MaxWait+config.Timeout), wake: driver.NewWake(), idle: idleFirst}
 		f.lines[broker.ID()] = l
 		f.all.Go(l.run)
 	}
 	l.claims = append(l.claims, c)
 	c.line, c.epoch = l, epoch
-	l.poke()
-}
-
-func (l *line) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.wake.Poke()
 }
 
 // run fetches until the broker fails or the fetcher ends.

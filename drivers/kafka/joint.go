@@ -16,12 +16,13 @@ type joint struct {
 	relay    *relay
 	stop     context.CancelFunc
 	pumps    sync.WaitGroup
-	wake     chan struct{} // holds one token
+	wake     driver.Wake
 
 	mu          sync.Mutex
 	quiesced    bool
 	err         error               // why one of them is dead
 	ended       int                 // of them that gave all they held, after Quiesce
+	said        bool                // that both have
 	revocations []driver.Revocation // to be given
 	deliveries  []driver.Delivery   // to be given
 	held        []driver.Delivery   // that are due and have no credit
@@ -47,7 +48,7 @@ func (c *conn) joint(ctx context.Context, r driver.SubscribeRequest, d delays) (
 		return nil, errors.Join(err, due.Close(ctx), own.Close(ctx))
 	}
 	pumping, stop := context.WithCancel(context.Background())
-	j := &joint{own: own, due: due, relay: relay, stop: stop, wake: make(chan struct{}, 1)}
+	j := &joint{own: own, due: due, relay: relay, stop: stop, wake: driver.NewWake()}
 	due.Credit(dueAhead, 1<<40)
 	j.pumps.Go(func() { j.pump(pumping, own, j.take) })
 	j.pumps.Go(func() { j.pump(pumping, due, j.hold) })
@@ -64,30 +65,28 @@ func (j *joint) pump(ctx context.Context, s *session, bring func(*driver.Intake)
 		}
 		given := bring(&in)
 		in.Reset()
+		if errors.Is(err, driver.ErrQuiesced) { // it still tells of what is taken back
+			j.mu.Lock()
+			j.ended++
+			j.mu.Unlock()
+			j.wake.Poke()
+			continue
+		}
 		if err != nil {
 			j.mu.Lock()
-			if errors.Is(err, driver.ErrQuiesced) {
-				j.ended++
-			} else if j.err == nil {
+			if j.err == nil {
 				j.err = err
 			}
 			j.mu.Unlock()
-			j.poke()
+			j.wake.Poke()
 			return
 		}
-		j.poke()
+		j.wake.Poke()
 		select {
 		case <-given:
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-func (j *joint) poke() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -153,7 +152,7 @@ func (j *joint) pass() {
 	j.held[0] = driver.Delivery{}
 	j.held = j.held[1:]
 	j.due.Credit(1, 0)
-	j.poke()
+	j.wake.Poke()
 }
 
 // spend takes credit away that was not used; false if there is none.
@@ -215,7 +214,8 @@ func (j *joint) give(in *driver.Intake) (done bool, err error) {
 		return true, nil
 	case j.err != nil:
 		return true, j.err
-	case j.ended == 2:
+	case j.ended == 2 && !j.said:
+		j.said = true
 		return true, driver.ErrQuiesced
 	}
 	return false, nil

@@ -3,6 +3,8 @@ package kafka
 import (
 	"runtime"
 	"slices"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // A leader is a broker that leads partitions, and the one goroutine that sends to it. A
@@ -12,7 +14,7 @@ import (
 type leader struct {
 	topic   *topic
 	node    int32
-	wake    chan struct{} // holds one token
+	wake    driver.Wake
 	answers chan []*batch // of one request each
 
 	// The topic's mutex guards these.
@@ -35,7 +37,7 @@ const (
 func (t *topic) leads(node int32) *leader {
 	b := t.leaders[node]
 	if b == nil {
-		b = &leader{topic: t, node: node, wake: make(chan struct{}, 1), answers: make(chan []*batch, flights)}
+		b = &leader{topic: t, node: node, wake: driver.NewWake(), answers: make(chan []*batch, flights)}
 		t.leaders[node] = b
 		t.work.Go(b.run)
 	}
@@ -51,10 +53,7 @@ func (b *leader) due() bool {
 func (b *leader) add(bytes int) {
 	b.bytes += bytes
 	if b.due() {
-		select {
-		case b.wake <- struct{}{}:
-		default:
-		}
+		b.wake.Poke()
 	}
 }
 

@@ -16,7 +16,7 @@ type sight struct {
 func (c *claim) add(h *haul) {
 	c.pending = append(c.pending, h)
 	c.pendingBytes += h.size
-	c.session.poke()
+	c.session.wake.Poke()
 }
 
 // look finds the first record that is pending; nil if there is none.

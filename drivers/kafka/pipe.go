@@ -12,31 +12,33 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// A pipe is a connection that messages are fetched over. sarama opens it and logs in; the
-// fetches go over it by hand, one at a time, since sarama makes five objects of a record
-// where none is needed. TLS is the pipe's own, so that it has the bytes.
+// A pipe is a connection that messages go over. sarama opens it and logs in; fetches and
+// produce requests go over it by hand, since sarama makes five objects of a record that
+// it reads, where none is needed, and copies one that it writes twice. TLS is the pipe's
+// own, so that it has the bytes.
 type pipe struct {
-	config *Config
-	broker *sarama.Broker
-	conn   net.Conn
-	in     *bufio.Reader
-	out    []byte
-	number int32     // of the last fetch
-	vouch  time.Time // when sarama is to have the connection
+	config   *Config
+	broker   *sarama.Broker
+	patience time.Duration // how long an answer may take
+	conn     net.Conn
+	in       *bufio.Reader
+	out      []byte    // the last fetch
+	number   int32     // of the last request
+	vouch    time.Time // when sarama is to have the connection
 }
 
 // vouchPause is how often sarama has a look at whether its login runs out. It renews one
 // that has a twentieth of its time left, or more.
 const vouchPause = 250 * time.Millisecond
 
-func newPipe(c *Config, address string) *pipe {
-	return &pipe{config: c, broker: sarama.NewBroker(address)}
+func newPipe(c *Config, address string, patience time.Duration) *pipe {
+	return &pipe{config: c, broker: sarama.NewBroker(address), patience: patience}
 }
 
 // open connects and logs in.
 func (p *pipe) open() error {
 	settings := p.config.sarama()
-	settings.Net.ReadTimeout = p.patience()
+	settings.Net.ReadTimeout = p.patience
 	settings.Net.TLS.Enable = false
 	settings.Net.Proxy.Enable, settings.Net.Proxy.Dialer = true, p
 	if err := p.broker.Open(settings); err != nil {
@@ -49,9 +51,6 @@ func (p *pipe) open() error {
 	p.vouch = time.Now().Add(vouchPause)
 	return nil
 }
-
-// patience is how long an answer may take.
-func (p *pipe) patience() time.Duration { return p.config.MaxWait + p.config.Timeout }
 
 // Dial is sarama's.
 func (p *pipe) Dial(network, address string) (net.Conn, error) {
@@ -83,32 +82,43 @@ func namedTLS(c *tls.Config, address string) *tls.Config {
 	return c
 }
 
+// due says whether sarama is to have the connection, which nothing may be under way on then.
+func (p *pipe) due() bool { return p.config.SASL != nil && time.Now().After(p.vouch) }
+
+// renew lets sarama renew its login.
+func (p *pipe) renew() error {
+	_, err := p.broker.ApiVersions(&sarama.ApiVersionsRequest{})
+	p.vouch = time.Now().Add(vouchPause)
+	return err
+}
+
+// send writes a request.
+func (p *pipe) send(b []byte) error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.config.Timeout)); err != nil {
+		return err
+	}
+	_, err := p.conn.Write(b)
+	return err
+}
+
 // ask sends a fetch, and returns its answer up to where that tells of partitions.
 func (p *pipe) ask(f *fetch) (*frame, error) {
-	if p.config.SASL != nil && time.Now().After(p.vouch) {
-		if _, err := p.broker.ApiVersions(&sarama.ApiVersionsRequest{}); err != nil {
+	if p.due() {
+		if err := p.renew(); err != nil {
 			return nil, err
 		}
-		p.vouch = time.Now().Add(vouchPause)
 	}
 	p.number++
 	p.out = f.append(p.out[:0], p.number, p.config.ClientID)
-	if err := p.conn.SetWriteDeadline(time.Now().Add(p.config.Timeout)); err != nil {
-		return nil, err
-	}
-	if _, err := p.conn.Write(p.out); err != nil {
+	if err := p.send(p.out); err != nil {
 		return nil, err
 	}
 	return p.answer()
 }
 
-// answer reads the beginning of an answer.
+// answer reads the beginning of an answer to the last fetch.
 func (p *pipe) answer() (*frame, error) {
-	a := &frame{pipe: p, left: 4}
-	a.left = int(a.int32())
-	if number := a.int32(); a.err == nil && (number != p.number || a.left > int(sarama.MaxResponseSize)) {
-		return nil, errFrame
-	}
+	a := p.receive(p.number)
 	throttle := time.Duration(a.int32()) * time.Millisecond
 	k := sarama.KError(a.int16())
 	a.int32() // the number of a session, which there is none of
@@ -119,7 +129,17 @@ func (p *pipe) answer() (*frame, error) {
 	return a, a.err
 }
 
-var errFrame = errors.New("kafka: a broker's answer to a fetch makes no sense")
+// receive reads the length of an answer, and whose it is.
+func (p *pipe) receive(number int32) *frame {
+	a := &frame{pipe: p, left: 4}
+	a.left = int(a.int32())
+	if n := a.int32(); a.err == nil && (n != number || a.left > int(sarama.MaxResponseSize)) {
+		a.err = errFrame
+	}
+	return a
+}
+
+var errFrame = errors.New("kafka: a broker's answer makes no sense")
 
 // A frame is an answer that is being read.
 type frame struct {
@@ -138,7 +158,7 @@ func (a *frame) take(n int) []byte {
 		return make([]byte, 8)
 	}
 	if a.in.Buffered() < n {
-		if a.err = a.conn.SetReadDeadline(time.Now().Add(a.patience())); a.err != nil {
+		if a.err = a.conn.SetReadDeadline(time.Now().Add(a.patience)); a.err != nil {
 			return make([]byte, 8)
 		}
 	}
@@ -154,7 +174,7 @@ func (a *frame) take(n int) []byte {
 // fill reads as many bytes as b has.
 func (a *frame) fill(b []byte) {
 	if a.err == nil {
-		a.err = a.conn.SetReadDeadline(time.Now().Add(a.patience()))
+		a.err = a.conn.SetReadDeadline(time.Now().Add(a.patience))
 	}
 	if a.err == nil {
 		a.left -= len(b)

@@ -13,24 +13,6 @@ import (
 // idHeader carries a message's ID: Kafka has no field for it.
 const idHeader = "waybill-id"
 
-// headersOf are a message's as records have them, in a fixed order.
-func headersOf(m *driver.Message) []sarama.RecordHeader {
-	if len(m.Headers) == 0 && m.ID == "" {
-		return nil
-	}
-	list := make([]sarama.RecordHeader, 0, len(m.Headers)+1)
-	if m.ID != "" {
-		list = append(list, sarama.RecordHeader{Key: []byte(idHeader), Value: []byte(m.ID)})
-	}
-	for name, value := range m.Headers {
-		list = append(list, sarama.RecordHeader{Key: []byte(name), Value: []byte(value)})
-	}
-	if len(list) > 1 {
-		slices.SortFunc(list, func(a, b sarama.RecordHeader) int { return slices.Compare(a.Key, b.Key) })
-	}
-	return list
-}
-
 // Chunks hold small byte slices, several in one allocation.
 const (
 	chunkSize  = 32 << 10

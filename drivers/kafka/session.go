@@ -16,8 +16,8 @@ import (
 type session struct {
 	conn    *conn
 	request driver.SubscribeRequest
-	group   string        // empty: a broadcast, which commits nothing
-	wake    chan struct{} // holds one token
+	group   string // empty: a broadcast, which commits nothing
+	wake    driver.Wake
 	over    chan struct{} // closed when it is dead or closes
 	turn    chan struct{} // holds one token: whoever has it may commit
 	leave   func(context.Context) error
@@ -25,6 +25,7 @@ type session struct {
 	mu          sync.Mutex
 	err         error
 	quiesced    bool
+	said        bool // that it is quiesced
 	closed      bool
 	messages    int // credit
 	bytes       int
@@ -45,7 +46,7 @@ type session struct {
 func newSession(c *conn, r driver.SubscribeRequest) *session {
 	s := &session{
 		conn: c, request: r, group: c.groupOf(&r),
-		wake: make(chan struct{}, 1), over: make(chan struct{}), turn: make(chan struct{}, 1),
+		wake: driver.NewWake(), over: make(chan struct{}), turn: make(chan struct{}, 1),
 		claims: map[uint64]*claim{},
 	}
 	s.turn <- struct{}{}
@@ -71,13 +72,6 @@ func (c *conn) groupOf(r *driver.SubscribeRequest) string {
 // limit says how much metadata a commit may have.
 func (s *session) limit(metadata int) {
 	s.metadata, s.capacity = metadata, capacity(metadata)
-}
-
-func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
 }
 
 // adopt begins a claim.
@@ -106,7 +100,7 @@ func (s *session) Credit(messages, bytes int) {
 	s.bytes += bytes
 	s.mu.Unlock()
 	if starved {
-		s.poke()
+		s.wake.Poke()
 	}
 }
 
@@ -143,10 +137,11 @@ func (s *session) fill(in *driver.Intake) (done bool, err error) {
 	switch {
 	case s.err != nil:
 		return true, s.err
-	case s.quiesced && !done:
+	case s.quiesced && !done && !s.said:
+		s.said = true
 		return true, driver.ErrQuiesced
 	case s.quiesced:
-		return true, nil
+		return done, nil
 	}
 	given, begin := 0, len(in.Deliveries)
 	s.keys, s.lengths = s.keys[:0], s.lengths[:0]
@@ -160,7 +155,7 @@ func (s *session) fill(in *driver.Intake) (done bool, err error) {
 	}
 	s.key(in.Deliveries[begin:])
 	if given == mostReceived {
-		s.poke()
+		s.wake.Poke()
 	}
 	s.next++ // another claim begins the next time
 	return done || given > 0, nil
@@ -187,7 +182,7 @@ func (s *session) give(c *claim, in *driver.Intake, most int) (n int) {
 	}
 	if enough && c.line != nil && c.low() {
 		c.line.idle = idleFirst
-		c.line.poke()
+		c.line.wake.Poke()
 	}
 	return n
 }
@@ -250,7 +245,7 @@ func (s *session) Quiesce(context.Context) error {
 	s.mu.Lock()
 	s.quiesced = true
 	s.mu.Unlock()
-	s.poke()
+	s.wake.Poke()
 	return nil
 }
 
@@ -267,7 +262,7 @@ func (s *session) die(err error) {
 		c.abandon()
 	}
 	close(s.over)
-	s.poke()
+	s.wake.Poke()
 }
 
 func (s *session) Close(ctx context.Context) error {

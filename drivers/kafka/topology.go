@@ -19,7 +19,7 @@ func (c *conn) ensure(ctx context.Context, r *driver.TopicRequest) error {
 	if err != nil || r.Topology == driver.Assume {
 		return err
 	}
-	_, err = within(ctx, c, func() (struct{}, error) { return struct{}{}, c.ensureTopic(ctx, r, want) }, nil)
+	_, err = driver.Within(ctx, c.calls, func() (struct{}, error) { return struct{}{}, c.ensureTopic(ctx, r, want) }, nil)
 	return err
 }
 

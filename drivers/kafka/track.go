@@ -41,25 +41,6 @@ func (p *parcel) key() string {
 	return p.message.Key
 }
 
-// record writes what is sent. It is the same each time.
-func (p *parcel) record(r *sarama.Record) {
-	if p.copied != nil {
-		r.Key, r.Value, r.Headers = p.copied.Key, p.copied.Value, p.copied.Headers
-		return
-	}
-	m := p.message
-	r.Key, r.Value, r.Headers = nil, m.Body, nil
-	if m.Body == nil {
-		r.Value = []byte{} // null would be a tombstone
-	}
-	if m.Key != "" {
-		r.Key = []byte(m.Key)
-	}
-	for _, h := range headersOf(m) {
-		r.Headers = append(r.Headers, &h)
-	}
-}
-
 // A track sends a partition's messages, in order, one batch at a time. One goroutine at a
 // time has it in hand: its leader's, and its own while it mends.
 type track struct {

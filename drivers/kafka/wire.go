@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"sync"
-	"time"
 
 	"github.com/IBM/sarama"
 )
@@ -49,23 +48,27 @@ type batch struct {
 	err  error
 }
 
-// saramaWire is sarama's wire. Its connections are for publishing alone.
+// saramaWire is sarama's wire, but for what goes to a partition: that has connections and
+// an encoder of its own (outlet.go, produce.go).
 type saramaWire struct {
 	client sarama.Client
 	config *Config
+
+	mu      sync.Mutex
+	outlets map[int32]*outlet // by the broker's number
+	closed  bool
 }
 
 // openWire connects.
 func openWire(c *Config) (wire, error) {
 	s := c.sarama()
 	s.Metadata.Full = false
-	s.Net.MaxOpenRequests = 2 * flights // a request that waits for a place holds up all that is asked of the broker
 	s.Net.ReadTimeout = 2 * c.Timeout
 	client, err := sarama.NewClient(c.Brokers, s)
 	if err != nil {
 		return nil, err
 	}
-	return &saramaWire{client, c}, nil
+	return &saramaWire{client: client, config: c, outlets: map[int32]*outlet{}}, nil
 }
 
 func (w *saramaWire) partitions(topic string) (int, error) {
@@ -95,100 +98,63 @@ func (w *saramaWire) leader(topic string, partition int32) (int32, error) {
 	return broker.ID(), nil
 }
 
-// produce does not use sarama's Produce, which lets nothing else to the broker until the
-// answer is there.
 func (w *saramaWire) produce(leader int32, batches []*batch, answered func()) {
-	fail := func(sent bool, err error) {
-		for _, b := range batches {
-			b.sent, b.err = sent, err
-		}
-		answered()
-	}
-	broker, err := w.client.Broker(leader)
+	o, err := w.outlet(leader)
 	if err != nil {
-		fail(false, err)
+		fail(batches, false, err)
+		answered()
 		return
 	}
-	r := &sarama.ProduceRequest{Version: 7, RequiredAcks: sarama.WaitForAll, Timeout: int32(w.config.Timeout / time.Millisecond)} //nolint:gosec // was checked
-	records := sheets.Get().(*sheet)
+	o.send(batches, answered)
+}
+
+// fail gives batches one outcome.
+func fail(batches []*batch, sent bool, err error) {
 	for _, b := range batches {
-		r.AddBatch(b.topic, b.partition, w.recordBatch(b, records))
+		b.sent, b.err = sent, err
 	}
-	err = broker.AsyncProduce(r, func(response *sarama.ProduceResponse, err error) {
-		if err != nil {
-			go func() { // sarama's reader, which is here, must end before the connection is closed
-				_ = broker.Close()
-				fail(true, err)
-			}()
-			return
-		}
-		for _, b := range batches {
-			b.sent, b.err = true, nil
-			if block := response.GetBlock(b.topic, b.partition); block == nil {
-				b.err = sarama.ErrIncompleteResponse
-			} else if block.Err != sarama.ErrNoError {
-				b.err = block.Err
-			}
-		}
-		answered()
-	})
-	records.clear() // they have been encoded
+}
+
+// outlet finds a broker's, or opens another where that failed.
+func (w *saramaWire) outlet(node int32) (*outlet, error) {
+	broker, err := w.client.Broker(node)
 	if err != nil {
-		_ = broker.Close()
-		fail(true, err)
+		return nil, err
 	}
-}
-
-// A sheet is the records of a request while that is written.
-type sheet struct {
-	records  []sarama.Record
-	pointers []*sarama.Record
-}
-
-var sheets = sync.Pool{New: func() any { return new(sheet) }}
-
-// take gives room for n records. What was given before stays as it is.
-func (s *sheet) take(n int) []*sarama.Record {
-	if len(s.records)+n > cap(s.records) {
-		s.records = make([]sarama.Record, 0, max(n, 2*cap(s.records)))
-		s.pointers = make([]*sarama.Record, 0, cap(s.records))
+	w.mu.Lock()
+	o := w.outlets[node]
+	if o != nil && o.leads(broker.Addr()) && !w.closed {
+		w.mu.Unlock()
+		return o, nil
 	}
-	at := len(s.records)
-	s.records = s.records[:at+n]
-	for i := at; i < at+n; i++ {
-		s.pointers = append(s.pointers, &s.records[i])
+	if o != nil {
+		defer o.end(sarama.ErrNotConnected)
 	}
-	return s.pointers[at : at+n : at+n]
-}
-
-// clear keeps the room for the next request.
-func (s *sheet) clear() {
-	clear(s.records)
-	s.records, s.pointers = s.records[:0], s.pointers[:0]
-	if cap(s.records) <= 2*batchMessages {
-		sheets.Put(s)
+	o = newOutlet(w.config, broker.Addr())
+	w.outlets[node] = o
+	w.mu.Unlock()
+	err = o.pipe.open()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && w.closed {
+		err = sarama.ErrClosedClient
 	}
-}
-
-// recordBatch makes a batch of sarama's.
-func (w *saramaWire) recordBatch(b *batch, s *sheet) *sarama.RecordBatch {
-	now := time.Now().Truncate(time.Millisecond)
-	r := &sarama.RecordBatch{
-		Version: 2, Codec: compressions[w.config.Compression], CompressionLevel: sarama.CompressionLevelDefault,
-		FirstTimestamp: now, MaxTimestamp: now, LastOffsetDelta: int32(len(b.parcels) - 1), //nolint:gosec // a batch
-		ProducerID: b.identity.id, ProducerEpoch: b.identity.epoch, FirstSequence: b.sequence,
-		Records: s.take(len(b.parcels)),
+	if err != nil {
+		o.end(err)
+		return nil, err
 	}
-	for i, p := range b.parcels {
-		p.record(r.Records[i])
-		r.Records[i].OffsetDelta = int64(i)
-	}
-	return r
+	return o, nil
 }
 
 func (w *saramaWire) refresh(topic string) { _ = w.client.RefreshMetadata(topic) }
 
 func (w *saramaWire) close() error {
+	w.mu.Lock()
+	w.closed = true
+	for _, o := range w.outlets {
+		defer o.end(sarama.ErrClosedClient)
+	}
+	w.mu.Unlock()
 	err := w.client.Close()
 	if err == sarama.ErrClosedClient { //nolint:errorlint // as it is returned
 		return nil

@@ -185,7 +185,8 @@ func flaky(seed uint64, forget bool) *flakyWire {
 func unconnected(t *testing.T) *conn {
 	c, err := Config{Brokers: []string{"nowhere:1"}}.withDefaults()
 	must(t, err)
-	return &conn{Life: driver.NewLife(nil), config: c, topics: map[*topic]bool{}}
+	life := driver.NewLife(nil)
+	return &conn{Life: life, calls: driver.NewCalls(&life), config: c, topics: map[*topic]bool{}}
 }
 
 // Whatever fails, each message is stored once, in the order of its key, and its publisher

@@ -76,7 +76,7 @@ func (g *group) expire(now moment) (letters []*letter) {
 	for e := g.firstLeased(); e != nil && e.deadline <= now; e = g.firstLeased() {
 		s := e.session
 		s.expired = append(s.expired, e.tag)
-		s.poke()
+		s.wake.Poke()
 		g.withdraw(e)
 		if l := g.comeBack(e, 0, g.topic.broker.caps.Attempts != driver.AtMost, s.deadLetter()); l != nil {
 			letters = append(letters, l)

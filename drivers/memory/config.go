@@ -93,7 +93,7 @@ func stronger(c, full driver.Capabilities) string {
 			more = x.Int() > y.Int()
 		}
 		switch name := a.Type().Field(i).Name; {
-		case name == "TextHeaders", name == "RetryInHold", name == "SettleCommits", name == "KeyPerSend":
+		case name == "TextHeaders", name == "RetryInHold", name == "BroadcastHolds", name == "SettleCommits", name == "KeyPerSend":
 		case more:
 			return name
 		}

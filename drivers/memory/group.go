@@ -177,7 +177,7 @@ func (g *group) offer(l *lane) {
 	l.listed = true
 	if l.holder != nil {
 		l.holder.lanes = append(l.holder.lanes, l)
-		l.holder.poke()
+		l.holder.wake.Poke()
 	} else {
 		g.open = append(g.open, l)
 	}
@@ -271,7 +271,7 @@ func (g *group) wake() {
 	g.waiters = g.waiters[1:]
 	g.waiting.Add(-1)
 	s.queued = false
-	s.poke()
+	s.wake.Poke()
 }
 
 // deliver hands an entry to a session.

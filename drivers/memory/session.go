@@ -16,10 +16,11 @@ type session struct {
 	group   *group
 	request driver.SubscribeRequest
 	lease   time.Duration
-	wake    chan struct{} // holds one token
+	wake    driver.Wake
 
 	err      error
 	quiesced bool
+	said     bool // that it is quiesced
 	queued   bool // among the group's waiters
 	messages int  // credit
 	bytes    int
@@ -48,7 +49,7 @@ type commitment struct {
 const mostReceived = 256
 
 func newSession(c *conn, r driver.SubscribeRequest, g *group) *session {
-	s := &session{conn: c, group: g, request: r, wake: make(chan struct{}, 1)}
+	s := &session{conn: c, group: g, request: r, wake: driver.NewWake()}
 	if s.lease = c.broker.caps.Lease; r.Lease > 0 {
 		s.lease = r.Lease
 	}
@@ -65,14 +66,6 @@ func (s *session) firstLane() *lane {
 	return s.lanes[0]
 }
 
-// poke makes a Receive look again.
-func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
 func (s *session) Credit(messages, bytes int) {
 	s.group.mu.Lock()
 	starved := s.messages <= 0 || s.bytes <= 0
@@ -80,7 +73,7 @@ func (s *session) Credit(messages, bytes int) {
 	s.bytes += bytes
 	s.group.unlock()
 	if starved {
-		s.poke()
+		s.wake.Poke()
 	}
 }
 
@@ -122,9 +115,10 @@ func (s *session) fill(in *driver.Intake, wait bool) (bool, error) {
 	revoked := len(in.Revocations) > 0
 	if s.quiesced {
 		defer g.unlock()
-		if revoked {
-			return true, nil
+		if revoked || s.said {
+			return revoked, nil
 		}
+		s.said = true
 		return false, driver.ErrQuiesced
 	}
 	g.collect()
@@ -292,7 +286,7 @@ func (s *session) settle(e *entry, v *driver.Settlement) *letter {
 			return g.bury(e, p, v.Err)
 		}
 	case driver.Retry:
-		if v.Delay > caps.RetryDelay || v.Delay < 0 {
+		if v.Delay > caps.RetryDelay || v.Delay < 0 || v.Delay > 0 && caps.BroadcastHolds && g.ephemeral {
 			v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "retry delay is beyond the broker's")
 			return nil
 		}
@@ -347,7 +341,7 @@ func (s *session) Quiesce(context.Context) error {
 		return s.err
 	}
 	s.quiesced = true
-	s.poke()
+	s.wake.Poke()
 	s.pass()
 	return nil
 }
@@ -375,7 +369,7 @@ func (s *session) end(err error, graceful bool) {
 		return
 	}
 	s.err = err
-	s.poke()
+	s.wake.Poke()
 	g.unlock()
 	attempts := s.conn.broker.caps.Attempts
 	g.leave(s, !graceful && attempts != driver.AtMost || graceful && attempts == driver.AtLeast)

@@ -83,7 +83,7 @@ type conn struct {
 	outgoing *link
 	incoming *link
 	clear    atomic.Pointer[chan struct{}] // closed while the broker takes messages
-	calls    sync.WaitGroup                // goroutines that may outlive what began them
+	calls    *driver.Calls                 // the client's, and others that Close waits for
 	copier   copier
 
 	mu     sync.Mutex
@@ -117,9 +117,10 @@ func (c *Config) open(ctx context.Context, address string) (*conn, error) {
 	}
 	text, _ := incoming.Properties["version"].(string)
 	v := parseVersion(text)
+	life := driver.NewLife(nil)
 	k := &conn{
 		config: c, version: v, caps: c.capabilities(v), incoming: incoming, outgoing: outgoing,
-		Life: driver.NewLife(nil), copier: copier{room: make(chan struct{}, c.Unconfirmed)}, delays: map[string]time.Time{},
+		Life: life, calls: driver.NewCalls(&life), copier: copier{room: make(chan struct{}, c.Unconfirmed)}, delays: map[string]time.Time{},
 	}
 	clear := make(chan struct{})
 	close(clear)
@@ -181,29 +182,19 @@ func (c *conn) Close(ctx context.Context) error {
 	defer cancel()
 	c.outgoing.end(ctx)
 	c.incoming.end(ctx)
-	c.calls.Wait()
+	c.calls.Wait(ctx)
 	return nil
 }
 
-// within makes a call of the client, which knows no contexts. When ctx ends first the
-// call goes on until the connection ends, and its result is dropped.
-func within[T any](ctx context.Context, c *conn, call func() (T, error), drop func(T)) (T, error) {
-	if err := c.Err(); err != nil {
-		var none T
-		return none, err
-	}
-	return driver.Within(ctx, &c.calls, call, drop)
-}
-
-// call is within for calls that return nothing.
+// call is driver.Within for calls that return nothing.
 func (c *conn) call(ctx context.Context, call func() error) error {
-	_, err := within(ctx, c, func() (struct{}, error) { return struct{}{}, call() }, nil)
+	_, err := driver.Within(ctx, c.calls, func() (struct{}, error) { return struct{}{}, call() }, nil)
 	return err
 }
 
 // channel opens a channel, and makes it ready.
 func (c *conn) channel(ctx context.Context, l *link, prepare func(*amqp.Channel) error) (*amqp.Channel, error) {
-	return within(ctx, c, func() (*amqp.Channel, error) {
+	return driver.Within(ctx, c.calls, func() (*amqp.Channel, error) {
 		ch, err := l.Channel()
 		if err == nil {
 			if err = prepare(ch); err != nil {

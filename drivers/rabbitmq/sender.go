@@ -24,9 +24,9 @@ type sender struct {
 
 	returns chan amqp.Return // never full: it holds as many as can be unconfirmed
 	closed  chan *amqp.Error
-	confirm chan struct{} // wakes the confirmer
+	confirm driver.Wake   // to the confirmer
 	ended   chan struct{} // closed when it has ended
-	alone   chan struct{} // a token for the one message on its way, until one was confirmed
+	alone   driver.Wake   // a token for the one message on its way, until one was confirmed
 	proven  atomic.Bool   // one was
 	taken   atomic.Int64  // messages without a fate
 	refused atomic.Bool   // a message got a nack
@@ -68,7 +68,7 @@ func (c *conn) sender(ctx context.Context, topic string, l *layout) (*sender, er
 	s := &sender{
 		Life: driver.NewLife(&c.Life), conn: c, layout: l, topic: topic, headers: amqp.Table{},
 		returns: make(chan amqp.Return, c.config.Unconfirmed), closed: make(chan *amqp.Error, 1),
-		confirm: make(chan struct{}, 1), ended: make(chan struct{}), alone: make(chan struct{}, 1),
+		confirm: driver.NewWake(), ended: make(chan struct{}), alone: driver.NewWake(),
 	}
 	var err error
 	s.ch, err = c.channel(ctx, c.outgoing, func(ch *amqp.Channel) error {
@@ -80,16 +80,9 @@ func (c *conn) sender(ctx context.Context, topic string, l *layout) (*sender, er
 		s.End(errClosed)
 		return nil, classify("rabbitmq: open topic", err)
 	}
-	poke(s.alone)
+	s.alone.Poke()
 	c.calls.Go(s.confirmer)
 	return s, nil
-}
-
-func poke(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
 }
 
 // chunk is how many messages are written in one go.
@@ -157,7 +150,7 @@ func (s *sender) publish(ctx context.Context, list []parcel) {
 			s.finish(&list[i], driver.Unknown, s.Err())
 		}
 	}
-	poke(s.confirm)
+	s.confirm.Poke()
 }
 
 // each keeps the parcels that a step lets pass; the others have their fates.
@@ -348,7 +341,7 @@ func (s *sender) finish(p *parcel, f driver.Fate, err error) {
 	if s.taken.Add(-1) == 0 && s.refused.Load() {
 		s.End(errNack)
 	}
-	poke(s.alone)
+	s.alone.Poke()
 	p.fate(p.index, f, err)
 }
 

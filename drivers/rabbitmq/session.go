@@ -108,7 +108,7 @@ func (s *session) consume(ctx context.Context) {
 	s.consumed += more
 	s.mu.Unlock()
 	for _, f := range s.feeds {
-		deliveries, err := within(ctx, s.conn, func() (<-chan amqp.Delivery, error) {
+		deliveries, err := driver.Within(ctx, s.conn.calls, func() (<-chan amqp.Delivery, error) {
 			if err := f.ch.Qos(more, 0, false); err != nil {
 				return nil, err
 			}

@@ -157,7 +157,7 @@ func (s *session) delay(ctx context.Context, list []*driver.Settlement) {
 		live = append(live, v)
 		copies = append(copies, delayed{f.again(v.Receipt), f.queue, v.Delay})
 	}
-	failures, err := within(ctx, s.conn, func() ([]error, error) { return s.conn.publishLater(ctx, copies), nil }, nil)
+	failures, err := driver.Within(ctx, s.conn.calls, func() ([]error, error) { return s.conn.publishLater(ctx, copies), nil }, nil)
 	for i, v := range live {
 		failure := err
 		if err == nil {

@@ -81,7 +81,7 @@ type declarer struct {
 
 func (d *declarer) do(what string, call func(*amqp.Channel) error) error {
 	open := d.ch // the call has its own: when the context ends it goes on without us
-	left, err := within(d.ctx, d.conn, func() (*amqp.Channel, error) {
+	left, err := driver.Within(d.ctx, d.conn.calls, func() (*amqp.Channel, error) {
 		ch := open
 		if ch == nil {
 			var err error

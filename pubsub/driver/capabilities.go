@@ -42,6 +42,9 @@ type Capabilities struct {
 	// RetryLeast is the shortest delay that is worth a Retry, such as a broker's unit of
 	// time: what is shorter and not zero the engine holds, where a hold may last that long.
 	RetryLeast time.Duration
+	// BroadcastHolds: RetryDelay is for groups and queues alone; what a broadcast is to get
+	// later the engine holds.
+	BroadcastHolds bool
 	// OrderedRetry is what a Retry on an ordered topic does to the rest of its key.
 	OrderedRetry OrderedRetry
 
@@ -67,8 +70,10 @@ type Capabilities struct {
 	// to fill it.
 	SendBatch Batch
 	// SettleBatch is the same for Settle. A Retry with its tail (WithTail) stays in
-	// one Settle even where that is more; Linger applies while handlers run. Where
-	// settlements are committed (SettleCommits), it is the Commit that lingers.
+	// one Settle even where that is more. Linger applies while handlers run, and less than
+	// a Linger after the last Settle, unless the broker can give nothing before it: the window
+	// is used up, or the subscription is ordered. Where settlements are committed
+	// (SettleCommits), it is the Commit that lingers, while handlers run.
 	SettleBatch Batch
 	// SendsPerKey is how many messages of one key may be without their fates at a
 	// time on an ordered topic; zero: no limit. It is 1 where a broker may store a

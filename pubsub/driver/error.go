@@ -139,5 +139,5 @@ func (c Code) Heals() bool {
 // ErrLeaseLost is the Cause of a Revocation of deliveries whose leases ended.
 var ErrLeaseLost error = &Error{Code: CodeLost, Text: "lease lost"}
 
-// ErrQuiesced is what Receive returns after Quiesce, when nothing is left to give.
+// ErrQuiesced is what Receive returns after Quiesce, once, when nothing is left to give.
 var ErrQuiesced error = &Error{Code: CodeClosed, Text: "session is quiesced"}

@@ -1,9 +1,6 @@
 package driver
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // A Life is what a Conn, a Topic and a Session have in common: it ends once, and can say
 // why. Embedded, it has the methods Done and Err of the contract. NewLife makes one. Its
@@ -35,32 +32,3 @@ func (l *Life) Context() context.Context { return l.ctx }
 
 // End ends it, and all lives whose parent it is. The first reason stays.
 func (l *Life) End(why error) { l.end(why) }
-
-// Within makes a call that knows no contexts, and waits for it as long as ctx lasts; then
-// the cause of ctx's end is the error, and the call goes on without anybody. What it
-// returns after that without an error goes to undo, unless undo is nil. The goroutine is
-// counted in calls: wait for them once what they call has been closed.
-func Within[T any](ctx context.Context, calls *sync.WaitGroup, call func() (T, error), undo func(T)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	results := make(chan result)
-	calls.Go(func() {
-		v, err := call()
-		select {
-		case results <- result{v, err}:
-		case <-ctx.Done():
-			if err == nil && undo != nil {
-				undo(v)
-			}
-		}
-	})
-	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}

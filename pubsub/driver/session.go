@@ -26,8 +26,8 @@ type Session interface {
 	// engine owns the Intake and its slices
 	// and uses them again; the driver keeps neither.
 	//
-	// An error other than the context's and Interrupted means that the Session is dead.
-	// All its deliveries were taken back then.
+	// An error other than the context's, Interrupted and ErrQuiesced means that the Session
+	// is dead. All its deliveries were taken back then.
 	Receive(ctx context.Context, in *Intake) error
 
 	// Settle carries out a batch of settlements and sets each Outcome. Within a
@@ -43,7 +43,9 @@ type Session interface {
 	Extend(ctx context.Context, batch []*Receipt, d time.Duration)
 
 	// Quiesce ends intake and keeps ownership: when it has returned, Receive gives
-	// no further delivery, and returns ErrQuiesced once it has given what it held.
+	// no further delivery, and returns ErrQuiesced once it has given what it held. Handlers
+	// may run on for long then: a Receive that is called after that waits for revocations, or
+	// for the Session's end, as ever.
 	Quiesce(ctx context.Context) error
 
 	// Close gives what is unsettled back to the broker, oldest first, so that it is
@@ -67,7 +69,8 @@ type Committer interface {
 // Interrupted is an error of Receive that the Session outlives: intake failed for a
 // while, nothing that was given is lost by it, and it can be settled and extended as
 // before. The engine calls Receive again, with backoff. It is for brokers without
-// connections that anything is bound to. It does not come after Quiesce.
+// connections that anything is bound to, and for what may heal: a code that does not ends the
+// user's Receive, after a grace. It does not come after Quiesce.
 type Interrupted struct {
 	// Err says why.
 	Err error

@@ -14,7 +14,7 @@ import (
 type Shelf struct {
 	Life
 	fetch func(context.Context)
-	wake  chan struct{} // holds one token
+	wake  Wake
 
 	mu          sync.Mutex
 	messages    int // credit
@@ -23,6 +23,7 @@ type Shelf struct {
 	revocations []Revocation
 	trouble     error // to be told
 	quiesced    bool
+	said        bool // that it is
 }
 
 // NewShelf makes a Shelf with a Life, which ends with parent's.
@@ -31,14 +32,7 @@ type Shelf struct {
 // waited and there is more credit, or Put was called. It gets as much as Room says and
 // Puts it, or starts what does so. Where a broker pushes, Put alone will do.
 func NewShelf(parent *Life, fetch func(ctx context.Context)) *Shelf {
-	return &Shelf{Life: NewLife(parent), fetch: fetch, wake: make(chan struct{}, 1)}
-}
-
-func (s *Shelf) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	return &Shelf{Life: NewLife(parent), fetch: fetch, wake: NewWake()}
 }
 
 // Credit is the Session's.
@@ -49,7 +43,7 @@ func (s *Shelf) Credit(messages, bytes int) {
 	s.bytes += bytes
 	s.mu.Unlock()
 	if starved || s.fetch != nil {
-		s.poke()
+		s.wake.Poke()
 	}
 }
 
@@ -73,7 +67,7 @@ func (s *Shelf) Put(list ...Delivery) bool {
 		return false
 	}
 	if len(s.held) == 0 {
-		s.poke()
+		s.wake.Poke()
 	}
 	s.held = append(s.held, list...)
 	return true
@@ -84,7 +78,7 @@ func (s *Shelf) Revoke(r Revocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revocations = append(s.revocations, r)
-	s.poke()
+	s.wake.Poke()
 }
 
 // Interrupt has Receive tell, as Interrupted, of an error that the Session outlives.
@@ -92,7 +86,7 @@ func (s *Shelf) Interrupt(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trouble = err
-	s.poke()
+	s.wake.Poke()
 }
 
 // Receive is the Session's. What lay here for longer than its lease it drops.
@@ -147,7 +141,10 @@ func (s *Shelf) give(in *Intake) (given bool, err error) {
 	switch trouble := s.trouble; {
 	case given:
 		return true, nil
+	case s.quiesced && s.said:
+		return false, nil
 	case s.quiesced:
+		s.said = true
 		return false, ErrQuiesced
 	case trouble != nil:
 		s.trouble = nil
@@ -158,12 +155,12 @@ func (s *Shelf) give(in *Intake) (given bool, err error) {
 }
 
 // Quiesce is the Session's: what lies here is given, whether or not there is credit, and
-// then there is ErrQuiesced. A driver that brings things by itself ends that before.
+// then there is ErrQuiesced, once. A driver that brings things by itself ends that before.
 func (s *Shelf) Quiesce(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quiesced = true
-	s.poke()
+	s.wake.Poke()
 	return s.Err()
 }
 
@@ -174,6 +171,6 @@ func (s *Shelf) Clear() []Delivery {
 	defer s.mu.Unlock()
 	held := s.held
 	s.quiesced, s.held = true, nil
-	s.poke()
+	s.wake.Poke()
 	return held
 }

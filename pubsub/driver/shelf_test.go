@@ -149,6 +149,47 @@ func TestShelfFetches(t *testing.T) {
 	})
 }
 
+// A handler may run on for long after intake has ended: what befalls its message is told.
+func TestShelfTellsOfWhatIsOutOnceItIsQuiesced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := driver.NewShelf(nil, nil)
+		if err := s.Quiesce(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := receive(t.Context(), s); !errors.Is(err, driver.ErrQuiesced) {
+			t.Errorf("got %v, want ErrQuiesced", err)
+		}
+		type result struct {
+			revoked int
+			err     error
+		}
+		results := make(chan result)
+		go func() {
+			for range 2 {
+				_, revoked, err := receive(t.Context(), s)
+				results <- result{revoked, err}
+			}
+		}()
+		synctest.Wait()
+		select {
+		case r := <-results:
+			t.Errorf("got %+v from a session that waits", r)
+		default:
+		}
+		s.Interrupt(errors.New("does not matter any more"))
+		s.Revoke(driver.Revocation{Claim: 1})
+		if r := <-results; r.revoked != 1 || r.err != nil {
+			t.Errorf("got %+v, want a revocation", r)
+		}
+		lost := errors.New("lost")
+		s.End(lost)
+		if r := <-results; !errors.Is(r.err, lost) {
+			t.Errorf("got %+v, want the session's end", r)
+		}
+	})
+}
+
 func TestShelfEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -143,10 +143,45 @@ var drainCases = []Case{
 			if err := m.Receive(k.ctx, &in); !errors.Is(err, driver.ErrQuiesced) || len(in.Deliveries) > 0 {
 				k.Errorf("Receive after Quiesce: %d deliveries, %v; want ErrQuiesced", len(in.Deliveries), err)
 			}
+			m.none(k.Quiet) // it waits for what is taken back
 			m.done(&d, driver.Ack)
 			m.leave()
 			if d := k.join(conn, r).take(1)[0]; string(d.Body) != "b" {
 				k.Errorf("got %q, want b", d.Body)
+			}
+		},
+	},
+	{
+		Name: "drain/lost", Why: "A session that is lost while handlers run on says so, or they work on what is another's by then.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			k.dies()
+			conn, r := k.conn(), k.request(k.name("t"), false)
+			m := k.join(conn, r)
+			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			m.take(1)
+			k.must(m.Quiesce(k.ctx))
+			var in driver.Intake
+			if err := m.Receive(k.ctx, &in); !errors.Is(err, driver.ErrQuiesced) {
+				k.Errorf("Receive after Quiesce: %v, want ErrQuiesced", err)
+			}
+			told := make(chan error, 1)
+			go func() {
+				for {
+					if err := m.Receive(k.ctx, &in); err != nil {
+						told <- err
+						return
+					}
+				}
+			}()
+			k.cut()
+			if err := await(k, told, "the end of the session"); errors.Is(err, driver.ErrQuiesced) || k.ctx.Err() != nil {
+				k.Errorf("Receive on a session that was lost after Quiesce: %v, want why", err)
+			}
+			m.leave()
+			again := k.join(k.conn(), r).take(1)[0]
+			if string(again.Body) != "a" {
+				k.Errorf("got %q, want a", again.Body)
 			}
 		},
 	},

@@ -3,6 +3,7 @@ package pubsubtest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -152,6 +153,14 @@ var mutants = []mutant{
 			})
 		}
 	}},
+	{name: "tells-earlier-fates-again", fails: "publish/one-fate", breaks: func(_ testing.TB, b *broken) {
+		again := func() {}
+		b.send = func(t driver.Topic, ctx context.Context, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			again()
+			again = func() { fate(0, driver.Stored, nil) }
+			t.Send(ctx, batch, fate)
+		}
+	}},
 	{name: "forgets-a-fate", fails: "publish/one-fate", breaks: func(_ testing.TB, b *broken) {
 		b.send = func(t driver.Topic, ctx context.Context, batch []driver.Message, fate func(int, driver.Fate, error)) {
 			t.Send(ctx, batch, func(i int, f driver.Fate, err error) {
@@ -241,6 +250,14 @@ var mutants = []mutant{
 				for j := range given { // tags begin at 1 again: it hits another
 					s.Settle(ctx, []driver.Settlement{{Receipt: &given[j], Verb: driver.Ack}})
 				}
+			}
+		}
+	}},
+	{name: "tells-no-outcome", fails: "receipt/outcome", breaks: func(_ testing.TB, b *broken) {
+		b.settle = func(s driver.Session, ctx context.Context, batch []driver.Settlement) {
+			s.Settle(ctx, batch)
+			for i := range batch {
+				batch[i].Outcome = 0
 			}
 		}
 	}},
@@ -380,6 +397,33 @@ var mutants = []mutant{
 	}},
 	{name: "quiesces-in-words", fails: "drain/quiesce", breaks: func(_ testing.TB, b *broken) {
 		b.quiesce = func(driver.Session, context.Context) error { return nil }
+	}},
+	{name: "says-again-that-it-is-quiesced", fails: "drain/quiesce", breaks: func(_ testing.TB, b *broken) {
+		var said sync.Map
+		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
+			if _, ok := said.Load(s); ok {
+				return driver.ErrQuiesced
+			}
+			err := s.Receive(ctx, in)
+			if errors.Is(err, driver.ErrQuiesced) {
+				said.Store(s, true)
+			}
+			return err
+		}
+	}},
+	{name: "tells-no-loss-once-it-is-quiesced", fails: "drain/lost", breaks: func(_ testing.TB, b *broken) {
+		var said sync.Map
+		b.receive = func(s driver.Session, ctx context.Context, in *driver.Intake) error {
+			if _, ok := said.Load(s); ok {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			err := s.Receive(ctx, in)
+			if errors.Is(err, driver.ErrQuiesced) {
+				said.Store(s, true)
+			}
+			return err
+		}
 	}},
 	{name: "keeps-what-it-has-at-close", fails: "order/takeover", breaks: func(_ testing.TB, b *broken) {
 		b.close = func(driver.Session, context.Context) error { return nil }
