@@ -135,7 +135,7 @@ func TestBroadcastBesideDelays(t *testing.T) {
 	defer client.Close(t.Context())
 	topic, err := client.Publisher(t.Context(), "broadcast-"+rand.Text())
 	must(t, err)
-	s, err := client.Subscriber(t.Context(), topic.Name(), pubsub.DropPermanent(), pubsub.Concurrency(1))
+	s, err := client.Subscriber(t.Context(), topic.Name(), pubsub.Broadcast(), pubsub.DropPermanent(), pubsub.Concurrency(1))
 	must(t, err)
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()

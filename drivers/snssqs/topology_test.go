@@ -217,7 +217,7 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 	}
 	tag(old, time.Hour)
 	tag(fresh, time.Minute)
-	s, err := c.Subscriber(t.Context(), topic, pubsub.DropPermanent())
+	s, err := c.Subscriber(t.Context(), topic, pubsub.Broadcast(), pubsub.DropPermanent())
 	if err != nil {
 		t.Fatal(err)
 	}

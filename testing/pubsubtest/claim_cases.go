@@ -84,7 +84,7 @@ var claimCases = []Case{
 				k.code(err, pubsub.CodeUnsupported, "open a queue")
 			}
 			if !k.caps.Broadcast {
-				_, err := k.trySubscriber(c, k.name("b"), pubsub.DropPermanent())
+				_, err := k.trySubscriber(c, k.name("b"), pubsub.Broadcast(), pubsub.DropPermanent())
 				k.code(err, pubsub.CodeUnsupported, "open a broadcast")
 			}
 			if k.caps.Attempts == driver.None && k.caps.Groups {
