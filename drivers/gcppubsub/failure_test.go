@@ -280,3 +280,52 @@ func TestRedeliveryRenewsTheLease(t *testing.T) {
 		t.Errorf("outcome is %s, want sent", batch[0].Outcome)
 	}
 }
+
+// TestRedeliveryWhileItIsBuried gives messages again while they are dead-lettered: those are
+// acknowledged by their newer leases; the race detector looks on.
+func TestRedeliveryWhileItIsBuried(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	ctx := t.Context()
+	conn, err := from(t, f.url(), "").Open(ctx)
+	must(t, err)
+	defer func() { must(t, conn.Close(context.Background())) }()
+	r := driver.SubscribeRequest{Group: "g", DeadLetter: &driver.DeadLetter{Topic: "dead"}}
+	r.Topic = "poison"
+	must(t, conn.Declare(ctx, r))
+	session, err := conn.Subscribe(ctx, r)
+	must(t, err)
+	session.Credit(100, 1<<20)
+	topic, err := conn.Topic(ctx, r.TopicRequest)
+	must(t, err)
+	const letters = 20
+	topic.Send(ctx, make([]driver.Message, letters), func(int, driver.Fate, error) {})
+	var in driver.Intake
+	for len(in.Deliveries) < letters {
+		must(t, session.Receive(ctx, &in))
+	}
+	f.mu.Lock()
+	f.onPublish = func(*pubsubpb.PublishRequest) (bool, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.log) == letters { // the first
+			for i := range letters {
+				f.log = append(f.log, &record{PubsubMessage: &pubsubpb.PubsubMessage{MessageId: fmt.Sprint(i)}})
+			}
+			f.change()
+		}
+		return false, nil
+	}
+	f.mu.Unlock()
+	batch := make([]driver.Settlement, letters)
+	for i := range batch {
+		batch[i] = driver.Settlement{Receipt: &in.Deliveries[i].Receipt, Verb: driver.Dead}
+	}
+	session.Settle(ctx, batch)
+	for i := range batch {
+		if batch[i].Outcome != driver.Sent {
+			t.Errorf("outcome %d is %s: %v", i, batch[i].Outcome, batch[i].OutcomeErr)
+		}
+	}
+	must(t, session.Close(ctx))
+}
