@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"maps"
+	"net"
 	"testing"
 	"time"
 
@@ -104,6 +105,17 @@ func TestDeaths(t *testing.T) {
 		}
 		if !maps.Equal(d.Headers, want) || d.Attempt != attempt {
 			t.Errorf("%s: headers %v, attempt %d; want %v, %d", name, d.Headers, d.Attempt, want, attempt)
+		}
+	}
+}
+
+// A host that there is not is told from one that does not answer.
+func TestHostThatThereIsNot(t *testing.T) {
+	t.Parallel()
+	for missing, want := range map[bool]driver.Code{true: driver.CodeNotFound, false: driver.CodeUnavailable} {
+		err := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "as the test wants", Name: "nowhere", IsNotFound: missing}}
+		if got := driver.CodeOf(dialFailure("nowhere:5672", false, err)); got != want {
+			t.Errorf("missing: %t: code %s, want %s", missing, got, want)
 		}
 	}
 }
