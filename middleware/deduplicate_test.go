@@ -91,7 +91,7 @@ func TestDeduplicate(t *testing.T) {
 		"the first fails":         {middleware.DeduplicatePolicy{}, twice, []error{errBoom}, time.Second / 2, "7.1 at 0s, 7.1 at 1s"},
 		"dropped":                 {middleware.DeduplicatePolicy{}, twice, []error{pubsub.Drop(errBoom)}, time.Second / 2, "7.1 at 0s"},
 		"permanent is not marked": {middleware.DeduplicatePolicy{}, twice, []error{pubsub.Permanent(errBoom)}, time.Second / 2, "7.1 at 0s, 7.1 at 1s"},
-		"longer than the lease":   {middleware.DeduplicatePolicy{Lease: 3 * time.Second}, twice, nil, 5 * time.Second, "7.1 at 0s, 7.1 at 3s"},
+		"longer than the lease":   {middleware.DeduplicatePolicy{Lease: 3 * time.Second}, twice, nil, 20 * time.Minute, "7.1 at 0s"},
 		"alone, tried again":      {middleware.DeduplicatePolicy{}, twice[:1], []error{errBoom, errBoom}, 0, "7.1 at 0s, 7.2 at 10s, 7.3 at 30s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,11 +126,23 @@ func TestDeduplicate(t *testing.T) {
 // brittle is a store that fails now and then.
 type brittle struct {
 	middleware.DeduplicationStore
+	mu            sync.Mutex
 	claims, marks int // fail, so many of them
 }
 
+// fail has the next so many claims fail.
+func (b *brittle) fail(claims int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claims = claims
+}
+
 func (b *brittle) Claim(ctx context.Context, id, owner string, lease time.Duration) (middleware.Claim, error) {
-	if b.claims--; b.claims >= 0 {
+	b.mu.Lock()
+	b.claims--
+	failing := b.claims >= 0
+	b.mu.Unlock()
+	if failing {
 		return 0, errBoom
 	}
 	return b.DeduplicationStore.Claim(ctx, id, owner, lease)
@@ -146,7 +158,7 @@ func (b *brittle) Mark(ctx context.Context, id string, keep time.Duration) error
 func TestDeduplicateWithoutItsStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &brittle{middleware.NewDeduplicationStore(0), 10, 1}
+		store := &brittle{DeduplicationStore: middleware.NewDeduplicationStore(0), claims: 10, marks: 1}
 		attempt, calls, began := 0, 0, time.Now()
 		deduplicated(t, store, middleware.DeduplicatePolicy{}, func(_ context.Context, d *pubsub.Delivery) error {
 			calls++
@@ -165,10 +177,78 @@ func TestDeduplicateWithoutItsStore(t *testing.T) {
 	})
 }
 
+// A claim is kept while its handler runs, though the store fails now and then; if another has
+// it all the same, the handler's context ends.
+func TestDeduplicateKeepsItsClaim(t *testing.T) {
+	t.Parallel()
+	handle := func(t *testing.T, store middleware.DeduplicationStore, policy middleware.DeduplicatePolicy, next pubsub.Handler) {
+		d := &pubsub.Delivery{Topic: "t", Group: "g", Message: pubsub.Message{ID: "7"}}
+		_ = middleware.Deduplicate(store, policy)(next)(t.Context(), d)
+	}
+	claim := func(t *testing.T, store middleware.DeduplicationStore, want middleware.Claim) {
+		t.Helper()
+		if got, err := store.Claim(t.Context(), "t/g/7", "other", time.Minute); err != nil || got != want {
+			t.Errorf("the claim of another: %s, %v; want %s", got, err, want)
+		}
+	}
+	t.Run("store fails", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			store := &brittle{DeduplicationStore: middleware.NewDeduplicationStore(0)}
+			handle(t, store, middleware.DeduplicatePolicy{}, func(ctx context.Context, _ *pubsub.Delivery) error {
+				for range 5 {
+					store.fail(2)
+					time.Sleep(70 * time.Second)
+					claim(t, store.DeduplicationStore, middleware.ClaimBusy)
+				}
+				if ctx.Err() != nil {
+					t.Error(context.Cause(ctx))
+				}
+				return errBoom
+			})
+			claim(t, store.DeduplicationStore, middleware.ClaimTaken) // it was given up
+		})
+	})
+	t.Run("overtaken", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			store := &brittle{DeduplicationStore: middleware.NewDeduplicationStore(0)}
+			handle(t, store, middleware.DeduplicatePolicy{}, func(ctx context.Context, _ *pubsub.Delivery) error {
+				store.fail(3) // until the lease has run out
+				time.Sleep(61 * time.Second)
+				claim(t, store.DeduplicationStore, middleware.ClaimTaken)
+				<-ctx.Done()
+				if err := context.Cause(ctx); !errors.Is(err, middleware.ErrClaimLost) || pubsub.CodeOf(err) != pubsub.CodeLost {
+					t.Error(err)
+				}
+				return errBoom
+			})
+			if got, err := store.Claim(t.Context(), "t/g/7", "third", time.Minute); err != nil || got != middleware.ClaimBusy {
+				t.Errorf("the other's claim is gone: %s, %v", got, err)
+			}
+		})
+	})
+	t.Run("a handler that hangs", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			store := middleware.NewDeduplicationStore(0)
+			ctx, cancel := context.WithCancel(t.Context())
+			d := &pubsub.Delivery{Topic: "t", Group: "g", Message: pubsub.Message{ID: "7"}}
+			_ = middleware.Deduplicate(store, middleware.DeduplicatePolicy{})(func(context.Context, *pubsub.Delivery) error {
+				time.Sleep(time.Hour)
+				cancel()
+				time.Sleep(2 * time.Minute)
+				claim(t, store, middleware.ClaimTaken) // it is no longer extended
+				return errBoom
+			})(ctx, d)
+		})
+	})
+}
+
 func TestDeduplicateTellsWhatIsNotMarked(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	store := &brittle{middleware.NewDeduplicationStore(0), 0, 2}
+	store := &brittle{DeduplicationStore: middleware.NewDeduplicationStore(0), marks: 2}
 	handler := middleware.Deduplicate(store, middleware.DeduplicatePolicy{Logger: slog.New(slog.NewTextHandler(&log, nil))})(fails(nil))
 	d := delivery()
 	d.ID = "7"

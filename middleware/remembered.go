@@ -36,14 +36,14 @@ func NewDeduplicationStore(limit int) DeduplicationStore {
 	return &memoryStore{limit: limit, entries: map[string]*list.Element{}, order: list.New()}
 }
 
-// Claim takes id unless it is remembered.
+// Claim takes id unless it is remembered, but for owner's own claim.
 func (s *memoryStore) Claim(_ context.Context, id, owner string, lease time.Duration) (Claim, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if e, ok := s.entries[id]; ok {
 		switch r := e.Value.(*remembered); { //nolint:forcetypeassert // nothing else is in the list
-		case !now.Before(r.until):
+		case !now.Before(r.until), r.owner != "" && r.owner == owner:
 		case r.owner == "":
 			return ClaimHandled, nil
 		default:

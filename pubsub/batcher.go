@@ -108,6 +108,11 @@ func newBatcher(t *Topic, opened driver.Topic, batch driver.Batch) *batcher {
 	return b
 }
 
+// nested is how many outcomes may be on their way to be told where a message is sent in its
+// publisher's goroutine. That one may be telling an outcome, of a Send that called back at
+// once, and so on: the stack has an end.
+const nested = 64
+
 // submit takes a message in; from then on its outcome comes through its finish.
 // It waits for room, within ctx.
 func (b *batcher) submit(ctx context.Context, o *outgoing) error {
@@ -127,7 +132,7 @@ func (b *batcher) submit(ctx context.Context, o *outgoing) error {
 	}
 	b.seq++
 	o.seq = b.seq
-	if direct && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
+	if direct && b.untold.Load() < nested && len(b.queue) == 0 && len(b.back) == 0 && !b.sending && b.room(1) {
 		b.depart(o)
 		o.direct = true
 		incarnation := b.incarnation

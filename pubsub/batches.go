@@ -19,7 +19,7 @@ type batches struct {
 	// The receiver's mutex guards these.
 	timer *time.Timer // wakes a worker when the first that waits has waited enough
 	armed bool
-	since time.Time // when the first that waits began to
+	since time.Time // when the first that waits began to; zero: nobody has looked
 	run   []*batch  // with their handlers
 }
 
@@ -83,13 +83,17 @@ func (b *batches) finish(run *batch, took time.Duration) {
 	}
 }
 
-// due says whether a batch can start: it is full, or its first has waited.
+// due says whether a batch can start: it is full, or its first has waited, or waits in vain:
+// nothing more comes before something of this is settled.
 func (b *batches) due() bool {
-	ready := &b.receiver.ready
+	r := b.receiver
+	ready := &r.ready
 	switch {
 	case ready.peek() == nil:
 		b.since = time.Time{}
 		return false
+	case r.full() && r.active == 0 && r.departing == 0:
+		return true
 	case b.policy.Wait == 0, ready.count >= b.policy.Messages, b.policy.Bytes > 0 && ready.bytes >= b.policy.Bytes:
 		return true
 	}
@@ -133,6 +137,9 @@ func (b *batches) fill() *batch {
 		run.flights = append(run.flights, f)
 	}
 	b.since = time.Time{}
+	if b.policy.Wait > 0 && r.ready.count > 0 {
+		b.since = time.Now() // the rest waits while this one runs
+	}
 	run.ctx, run.cancel = context.WithCancelCause(context.WithValue(r.base, drainKey{}, (<-chan struct{})(r.drain)))
 	b.run = append(b.run, run)
 	return run

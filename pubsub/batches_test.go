@@ -3,7 +3,9 @@ package pubsub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,11 @@ import (
 // receiveBatches is as receive, with a handler of batches.
 func receiveBatches(t *testing.T, b *scripted, handler pubsub.BatchHandler, options ...pubsub.SubscriberOption) *reception {
 	t.Helper()
+	return receiveBatchesBy(t, b, pubsub.BatchPolicy{}, handler, options...)
+}
+
+func receiveBatchesBy(t *testing.T, b *scripted, policy pubsub.BatchPolicy, handler pubsub.BatchHandler, options ...pubsub.SubscriberOption) *reception {
+	t.Helper()
 	r := &reception{t: t, client: b.client(t), done: make(chan error, 1)}
 	options = append([]pubsub.SubscriberOption{pubsub.Group("g"), pubsub.DropPermanent()}, options...)
 	s, err := r.client.Subscriber(t.Context(), "t", options...)
@@ -24,7 +31,7 @@ func receiveBatches(t *testing.T, b *scripted, handler pubsub.BatchHandler, opti
 	r.sub = s
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel
-	go func() { r.done <- s.ReceiveBatch(ctx, pubsub.BatchPolicy{}, handler) }()
+	go func() { r.done <- s.ReceiveBatch(ctx, policy, handler) }()
 	r.session = <-b.sessions
 	return r
 }
@@ -119,6 +126,62 @@ func TestBatchHandlerInsideOfATimeout(t *testing.T) {
 		synctest.Wait()
 		if !errors.Is(cause, errBoom) || took != 3*time.Minute {
 			t.Errorf("after %v: cause %v", took, cause)
+		}
+		r.end(nil)
+	})
+}
+
+// A batch does not wait for company that cannot come: where what may be in flight is here
+// already, or behind a key whose first is in hand.
+func TestBatchDoesNotWaitBehindAFullWindow(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		t.Run(fmt.Sprint("ordered=", ordered), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{})
+				var sizes []int
+				var at []time.Duration
+				began := time.Now()
+				options := []pubsub.SubscriberOption{pubsub.InFlight(1000, 10)}
+				if ordered {
+					options = append(options, pubsub.Ordered())
+				}
+				r := receiveBatchesBy(t, b, pubsub.BatchPolicy{Wait: time.Hour}, func(_ context.Context, batch []*pubsub.Delivery) []error {
+					sizes, at = append(sizes, len(batch)), append(at, time.Since(began))
+					return nil
+				}, options...)
+				messages := slices.Repeat([]driver.Message{{Key: "k", Body: []byte("12345")}}, 2)
+				r.session.give(1, messages...)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				want := []int{2}
+				if ordered {
+					want = []int{1} // the second has room behind it: it may get company
+				}
+				if !slices.Equal(sizes, want) || at[0] > 0 {
+					t.Errorf("batches of %v after %v, want %v at once", sizes, at, want)
+				}
+				r.end(nil)
+			})
+		})
+	}
+}
+
+// What a full batch left behind waits no longer than Wait, the time behind that batch included.
+func TestRestOfABatchHasWaitedMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var at []time.Duration
+		began := time.Now()
+		r := receiveBatchesBy(t, b, pubsub.BatchPolicy{Messages: 2, Wait: time.Minute}, func(context.Context, []*pubsub.Delivery) []error {
+			at = append(at, time.Since(began))
+			time.Sleep(50 * time.Second)
+			return nil
+		}, pubsub.Concurrency(1))
+		r.session.give(1, driver.Message{}, driver.Message{}, driver.Message{})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if want := []time.Duration{0, time.Minute}; !slices.Equal(at, want) {
+			t.Errorf("batches began after %v, want %v", at, want)
 		}
 		r.end(nil)
 	})

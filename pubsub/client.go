@@ -194,7 +194,7 @@ func (c *subscriberConfig) target() string {
 	switch {
 	case c.group != "":
 		return c.Topic + "/" + c.group
-	case c.Kind == driver.Event:
+	case c.broadcast:
 		return c.Topic + " (broadcast)"
 	default:
 		return c.Topic

@@ -10,9 +10,8 @@
 // A topic is a name that messages are published to. A group is a named reader of
 // a topic: every group gets every message, and the members of one group, which are
 // the subscriptions with its name, share them. A topic of kind Queue has one group:
-// competing workers, each message handled once. A subscription to an event topic
-// without a group is a broadcast: it gets its own copy of everything while it
-// receives.
+// competing workers, each message handled once. A subscription that says Broadcast
+// shares with nobody: it gets its own copy of everything while it receives.
 //
 // # Publishing
 //

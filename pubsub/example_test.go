@@ -98,6 +98,19 @@ func ExampleClient_Subscriber() {
 	// subscription orders/billing <nil>
 }
 
+func ExampleBroadcast() {
+	ctx := context.Background()
+	client, _ := pubsub.Open(ctx, "memory://example-broadcast")
+	defer func() { _ = client.Close(ctx) }()
+	_, err := client.Subscriber(ctx, "reload", pubsub.DropPermanent())
+	fmt.Println(err)
+	s, err := client.Subscriber(ctx, "reload", pubsub.Broadcast(), pubsub.DropPermanent())
+	fmt.Println(s, err)
+	// Output:
+	// open subscriber reload: say who reads: a Group, whose members share the messages and miss none, or Broadcast, for a copy of everything that is published while it receives
+	// subscription reload (broadcast) <nil>
+}
+
 func ExampleTopic_Publish() {
 	ctx := context.Background()
 	client, _ := pubsub.Open(ctx, "memory://example-publish")

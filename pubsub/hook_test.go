@@ -167,7 +167,7 @@ func TestFlightsAndBacklogOfSubscriptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		broadcast, err := c.Subscriber(t.Context(), "other", pubsub.DropPermanent())
+		broadcast, err := c.Subscriber(t.Context(), "other", pubsub.Broadcast(), pubsub.DropPermanent())
 		if err != nil {
 			t.Fatal(err)
 		}

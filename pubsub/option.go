@@ -118,6 +118,7 @@ const (
 type subscriberConfig struct {
 	topicConfig
 	group           string
+	broadcast       bool
 	middleware      []Middleware
 	concurrency     int
 	limit           Limit
@@ -360,15 +361,23 @@ func ContinueAfterFailure() PublisherOption {
 
 // Group names the group that a subscription belongs to. Every group gets every
 // message; the members of one group share them. A subscription to a queue has no
-// group. Without a group, a subscription to an event topic is a broadcast: it gets a
-// copy of everything that is published while its Receive runs, and nothing that is
-// published while it does not.
+// group; one to an event topic says Group or Broadcast.
 func Group(name string) SubscriberOption {
 	return subscriberOption(func(c *subscriberConfig) error {
 		if name == "" {
-			return invalid("group name is empty; leave Group out for a broadcast subscription")
+			return invalid("group name is empty; say Broadcast instead for a copy of everything")
 		}
 		c.group = name
+		return nil
+	})
+}
+
+// Broadcast makes a subscription to an event topic that shares with nobody: it gets a copy of
+// everything that is published while its Receive runs, and nothing that is published while it
+// does not.
+func Broadcast() SubscriberOption {
+	return subscriberOption(func(c *subscriberConfig) error {
+		c.broadcast = true
 		return nil
 	})
 }

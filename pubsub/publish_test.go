@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -761,6 +762,35 @@ func TestPublishThroughMiddlewareSaysWhatWasNeverSent(t *testing.T) {
 		}
 		close(stuck)
 		first.wait()
+		closeAll(t, c)
+	})
+}
+
+// Who publishes the next message when the last one's outcome comes may do so for ever: where
+// outcomes come at once, calls are not nested without end.
+func TestPublishFromAnOutcomeDoesNotNest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{SendNeverBlocks: true})
+		c := b.client(t)
+		topic := open(t, c)
+		done := make(chan int)
+		frames := make([]uintptr, 100_000)
+		n := 0
+		var next func(error)
+		next = func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			if n++; n == 5000 {
+				done <- runtime.Callers(0, frames)
+				return
+			}
+			topic.PublishAsync(t.Context(), &pubsub.Message{}, next)
+		}
+		go next(nil)
+		if deep := <-done; deep > 5000 {
+			t.Errorf("%d calls deep", deep)
+		}
 		closeAll(t, c)
 	})
 }

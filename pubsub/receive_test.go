@@ -174,7 +174,7 @@ func TestBroadcastThatHolds(t *testing.T) {
 		b := newScripted(driver.Capabilities{RetryDelay: driver.Unlimited, RetryLeast: time.Minute, BroadcastHolds: true, Hold: driver.Unlimited})
 		handler := func(context.Context, *pubsub.Delivery) error { return pubsub.RetryAfter(5*time.Minute, errBoom) }
 		for want, options := range map[string][]pubsub.SubscriberOption{
-			"1 keep":  {pubsub.DropPermanent()},
+			"1 keep":  {pubsub.DropPermanent(), pubsub.Broadcast()},
 			"1 retry": {pubsub.DropPermanent(), pubsub.Group("g")},
 		} {
 			r := receiveAs(t, b.client(t), b, handler, options...)

@@ -246,6 +246,9 @@ func (t *settler) conclude() {
 	}
 	asked := len(t.hand)
 	t.keep(func(i int) bool { return t.hand[i].Outcome == driver.Again && t.owners[i].stage != gone })
+	if s.batches != nil {
+		s.wakeOne() // a batch waits no longer for company where there is still no room for any
+	}
 	s.unlock()
 	s.gate.open()
 	for i := range infos {

@@ -121,6 +121,12 @@ func (c *subscriberConfig) consistent() error {
 	switch {
 	case c.Kind == driver.Queue && c.group != "":
 		return invalid("a queue has no groups: leave out Group, or Queue")
+	case c.Kind == driver.Queue && c.broadcast:
+		return invalid("each message of a queue is handled once: leave out Broadcast, or Queue")
+	case c.group != "" && c.broadcast:
+		return invalid("Group(%q) and Broadcast contradict each other: leave one out", c.group)
+	case c.Kind == driver.Event && c.group == "" && !c.broadcast:
+		return invalid("say who reads: a Group, whose members share the messages and miss none, or Broadcast, for a copy of everything that is published while it receives")
 	case c.poison == 0:
 		return invalid("say what becomes of messages that fail permanently: middleware.DeadLetter, NativeDeadLetter or DropPermanent")
 	case c.poison&(c.poison-1) != 0:
@@ -152,11 +158,10 @@ func (p poison) String() string {
 
 // suits compares a subscription with what the broker can do.
 func (c *subscriberConfig) suits(caps *driver.Capabilities) error {
-	broadcast := c.Kind == driver.Event && c.group == ""
 	switch {
 	case c.group != "" && !caps.Groups:
 		return unsupported(*caps, "have groups")
-	case broadcast && !caps.Broadcast:
+	case c.broadcast && !caps.Broadcast:
 		return unsupported(*caps, "broadcast; name a Group")
 	case c.poison&poisonNative != 0 && !caps.DeadLetter:
 		return unsupported(*caps, "dead-letter by itself; use middleware.DeadLetter")

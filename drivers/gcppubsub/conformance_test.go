@@ -71,7 +71,7 @@ func harness(t *testing.T, parameters string) pubsubtest.Harness {
 		// What one member lost comes to any, that one too, each time after a lease of 10 s.
 		Patience: 150 * time.Second,
 		Quiet:    400 * time.Millisecond,
-		Lease:    2 * time.Second,
+		Lease:    4 * time.Second,
 		Parallel: true,
 	}
 }

@@ -2,6 +2,7 @@ package gcppubsub_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -188,6 +189,55 @@ func TestExactlyOnceResults(t *testing.T) {
 	}
 }
 
+// TestQuiesceThatCannotGiveBack fails the return of what was never given: that comes again when
+// its lease ends, and takes nothing along. Handlers that run would lose their messages.
+func TestQuiesceThatCannotGiveBack(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	returns := 0
+	f.onModify = func(_ []string, seconds int32) error {
+		if seconds == 0 {
+			returns++
+			return status.Error(codes.PermissionDenied, "as the test wants")
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := from(t, f.url(), "").Open(ctx)
+	must(t, err)
+	defer func() { must(t, conn.Close(context.Background())) }()
+	r := driver.SubscribeRequest{Group: "g"}
+	r.Topic = "events"
+	must(t, conn.Declare(ctx, r))
+	topic, err := conn.Topic(ctx, r.TopicRequest)
+	must(t, err)
+	stored := make(chan bool, 3)
+	topic.Send(ctx, []driver.Message{{Body: []byte("a")}, {Body: []byte("b")}, {Body: []byte("c")}}, func(_ int, f driver.Fate, _ error) { stored <- f == driver.Stored })
+	for range 3 {
+		if !<-stored {
+			t.Fatal("not stored")
+		}
+	}
+	session, err := conn.Subscribe(ctx, r)
+	must(t, err)
+	session.Credit(10, 1) // for bytes of one: the others stay there
+	var in driver.Intake
+	must(t, session.Receive(ctx, &in))
+	if len(in.Deliveries) != 1 {
+		t.Fatalf("%d were given", len(in.Deliveries))
+	}
+	must(t, session.Quiesce(ctx))
+	if err := session.Receive(ctx, &in); !errors.Is(err, driver.ErrQuiesced) {
+		t.Errorf("Receive after Quiesce: %v", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if returns == 0 {
+		t.Error("nothing was to be given back")
+	}
+}
+
 // TestRedeliveryRenewsTheLease gives a message again while its handler runs: it does not
 // start twice, and is acknowledged by its newer lease.
 func TestRedeliveryRenewsTheLease(t *testing.T) {
@@ -229,4 +279,53 @@ func TestRedeliveryRenewsTheLease(t *testing.T) {
 	if batch[0].Outcome != driver.Sent {
 		t.Errorf("outcome is %s, want sent", batch[0].Outcome)
 	}
+}
+
+// TestRedeliveryWhileItIsBuried gives messages again while they are dead-lettered: those are
+// acknowledged by their newer leases; the race detector looks on.
+func TestRedeliveryWhileItIsBuried(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	ctx := t.Context()
+	conn, err := from(t, f.url(), "").Open(ctx)
+	must(t, err)
+	defer func() { must(t, conn.Close(context.Background())) }()
+	r := driver.SubscribeRequest{Group: "g", DeadLetter: &driver.DeadLetter{Topic: "dead"}}
+	r.Topic = "poison"
+	must(t, conn.Declare(ctx, r))
+	session, err := conn.Subscribe(ctx, r)
+	must(t, err)
+	session.Credit(100, 1<<20)
+	topic, err := conn.Topic(ctx, r.TopicRequest)
+	must(t, err)
+	const letters = 20
+	topic.Send(ctx, make([]driver.Message, letters), func(int, driver.Fate, error) {})
+	var in driver.Intake
+	for len(in.Deliveries) < letters {
+		must(t, session.Receive(ctx, &in))
+	}
+	f.mu.Lock()
+	f.onPublish = func(*pubsubpb.PublishRequest) (bool, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.log) == letters { // the first
+			for i := range letters {
+				f.log = append(f.log, &record{PubsubMessage: &pubsubpb.PubsubMessage{MessageId: fmt.Sprint(i)}})
+			}
+			f.change()
+		}
+		return false, nil
+	}
+	f.mu.Unlock()
+	batch := make([]driver.Settlement, letters)
+	for i := range batch {
+		batch[i] = driver.Settlement{Receipt: &in.Deliveries[i].Receipt, Verb: driver.Dead}
+	}
+	session.Settle(ctx, batch)
+	for i := range batch {
+		if batch[i].Outcome != driver.Sent {
+			t.Errorf("outcome %d is %s: %v", i, batch[i].Outcome, batch[i].OutcomeErr)
+		}
+	}
+	must(t, session.Close(ctx))
 }

@@ -19,6 +19,7 @@ type share struct {
 	delay int32 // of what goes back
 }
 
+// add is called with the lock.
 func (h *share) add(v *driver.Settlement) {
 	h.ids, h.of = append(h.ids, v.Token.(*holding).ack), append(h.of, v)
 }
@@ -65,7 +66,9 @@ func (s *session) Settle(ctx context.Context, batch []driver.Settlement) {
 	s.mu.Unlock()
 	for _, v := range letters {
 		if s.bury(ctx, v) {
+			s.mu.Lock() // its lease may be renewed meanwhile
 			acks.add(v)
+			s.mu.Unlock()
 		}
 	}
 	if len(acks.ids) > 0 {

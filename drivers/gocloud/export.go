@@ -144,7 +144,7 @@ func closeIt(c any) error {
 //	waybill://orders                  a topic; &ordered=true, &kind=queue
 //	waybill://orders?group=billing    a subscription of a group
 //	waybill://images?kind=queue       a subscription of a queue
-//	waybill://prices                  a subscription that gets a copy of its own
+//	waybill://prices?broadcast=true   a subscription that gets a copy of its own
 //
 // Register it: cloud.DefaultURLMux().RegisterTopic(gocloud.Scheme, opener), and
 // RegisterSubscription.
@@ -162,12 +162,12 @@ type URLOpener struct {
 
 // OpenTopicURL opens a topic.
 func (o *URLOpener) OpenTopicURL(ctx context.Context, u *url.URL) (*cloud.Topic, error) {
-	name, group, shared, err := o.read(u)
+	name, shared, reader, err := o.read(u)
 	if err != nil {
 		return nil, err
 	}
-	if group != "" {
-		return nil, driver.Errorf(pubsub.CodeInvalid, "waybill URL of a topic: parameter \"group\" is for subscriptions")
+	if len(reader) > 0 {
+		return nil, driver.Errorf(pubsub.CodeInvalid, "waybill URL of a topic: parameters \"group\" and \"broadcast\" are for subscriptions")
 	}
 	options := append([]pubsub.PublisherOption{shared}, o.Publisher...)
 	t, err := o.Client.Publisher(ctx, name, options...)
@@ -179,14 +179,11 @@ func (o *URLOpener) OpenTopicURL(ctx context.Context, u *url.URL) (*cloud.Topic,
 
 // OpenSubscriptionURL opens a subscription.
 func (o *URLOpener) OpenSubscriptionURL(ctx context.Context, u *url.URL) (*cloud.Subscription, error) {
-	name, group, shared, err := o.read(u)
+	name, shared, reader, err := o.read(u)
 	if err != nil {
 		return nil, err
 	}
-	options := []pubsub.SubscriberOption{shared, pubsub.Concurrency(unacknowledged)}
-	if group != "" {
-		options = append(options, pubsub.Group(group))
-	}
+	options := append([]pubsub.SubscriberOption{shared, pubsub.Concurrency(unacknowledged)}, reader...)
 	if len(o.Subscriber) == 0 {
 		options = append(options, pubsub.DropPermanent())
 	}
@@ -201,17 +198,19 @@ func (o *URLOpener) OpenSubscriptionURL(ctx context.Context, u *url.URL) (*cloud
 // subscription, and not acknowledged.
 const unacknowledged = 1_000
 
-func (o *URLOpener) read(u *url.URL) (name, group string, shared pubsub.TopicOption, err error) {
+// read finds the topic of a URL, what both sides say of it, and who reads it.
+func (o *URLOpener) read(u *url.URL) (name string, shared pubsub.TopicOption, reader []pubsub.SubscriberOption, err error) {
 	if o.Client == nil {
-		return "", "", nil, driver.Errorf(pubsub.CodeInvalid, "gocloud: URLOpener.Client is nil")
+		return "", nil, nil, driver.Errorf(pubsub.CodeInvalid, "gocloud: URLOpener.Client is nil")
 	}
 	if u.Host == "" || u.User != nil || u.Port() != "" || u.Path != "" || u.Fragment != "" {
-		return "", "", nil, driver.Errorf(pubsub.CodeInvalid, "%s URL: want %s://TOPIC, with parameters after a ?, and nothing else", Scheme, Scheme)
+		return "", nil, nil, driver.Errorf(pubsub.CodeInvalid, "%s URL: want %s://TOPIC, with parameters after a ?, and nothing else", Scheme, Scheme)
 	}
-	var kind string
-	var ordered bool
+	var group, kind string
+	var broadcast, ordered bool
 	p := driver.ParseParams(u)
 	p.String("group", &group)
+	p.Bool("broadcast", &broadcast)
 	p.Choice("kind", &kind, "event", "queue")
 	p.Bool("ordered", &ordered)
 	var options []pubsub.TopicOption
@@ -221,5 +220,11 @@ func (o *URLOpener) read(u *url.URL) (name, group string, shared pubsub.TopicOpt
 	if ordered {
 		options = append(options, pubsub.Ordered())
 	}
-	return u.Hostname(), group, pubsub.TopicOptions(options...), p.End()
+	if group != "" {
+		reader = append(reader, pubsub.Group(group))
+	}
+	if broadcast {
+		reader = append(reader, pubsub.Broadcast())
+	}
+	return u.Hostname(), pubsub.TopicOptions(options...), reader, p.End()
 }

@@ -60,7 +60,7 @@ func TestRefused(t *testing.T) {
 		},
 		"cannot keep the order": func() error { _, err := c.Publisher(t.Context(), "t", assume, pubsub.Ordered()); return err },
 		"cannot broadcast": func() error {
-			_, err := c.Subscriber(t.Context(), "t", assume, pubsub.DropPermanent())
+			_, err := c.Subscriber(t.Context(), "t", assume, pubsub.Broadcast(), pubsub.DropPermanent())
 			return err
 		},
 		"cannot dead-letter": func() error {

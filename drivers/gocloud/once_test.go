@@ -84,8 +84,14 @@ func (wire) Close() error { return nil }
 func wired(t *testing.T, atMostOnce bool) (*pubsub.Topic, *pubsub.Subscription) {
 	t.Helper()
 	w := make(wire, 100)
+	return through(t, w, w, atMostOnce)
+}
+
+// through opens a topic through its opener, and a subscription of the wire.
+func through(t *testing.T, topics cloud.TopicURLOpener, w wire, atMostOnce bool) (*pubsub.Topic, *pubsub.Subscription) {
+	t.Helper()
 	var mux cloud.URLMux
-	mux.RegisterTopic("wire", w)
+	mux.RegisterTopic("wire", topics)
 	mux.RegisterSubscription("wire", w)
 	d, err := gocloud.New(gocloud.Config{
 		Connect:    gocloud.URLs{Topic: "wire://{topic}", Group: "wire://{topic}/{group}", Mux: &mux}.Connect,
@@ -166,14 +172,30 @@ func TestOneFailureIsOnesOwn(t *testing.T) {
 	}
 }
 
+// tellingOpener tells of each topic that it opens.
+type tellingOpener struct {
+	wire
+	opened chan struct{}
+}
+
+func (o tellingOpener) OpenTopicURL(ctx context.Context, u *url.URL) (*cloud.Topic, error) {
+	o.opened <- struct{}{}
+	return o.wire.OpenTopicURL(ctx, u)
+}
+
 // An error that may heal opens the topic again, until the context ends.
 func TestTopicIsOpenedAgain(t *testing.T) {
 	t.Parallel()
-	topic, _ := wired(t, true)
-	ctx, cancel := context.WithTimeout(t.Context(), patience/40)
+	o := tellingOpener{make(wire, 100), make(chan struct{}, 1000)}
+	topic, _ := through(t, o, o.wire, true)
+	next(t, o.opened)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := topic.Publish(ctx, &pubsub.Message{Body: []byte("cut")})
-	if !errors.Is(err, pubsub.ErrUnconfirmed) || !strings.Contains(err.Error(), io.ErrUnexpectedEOF.Error()) {
+	failed := make(chan error, 1)
+	go func() { failed <- topic.Publish(ctx, &pubsub.Message{Body: []byte("cut")}) }()
+	next(t, o.opened)
+	cancel()
+	if err := next(t, failed); !errors.Is(err, pubsub.ErrUnconfirmed) {
 		t.Errorf("got %v", err)
 	}
 	must(t, topic.Publish(t.Context(), &pubsub.Message{Body: []byte("whole")}))

@@ -84,11 +84,13 @@ func TestWrongExportURLs(t *testing.T) {
 	mux.RegisterTopic(gocloud.Scheme, opener)
 	mux.RegisterSubscription(gocloud.Scheme, opener)
 	for address, want := range map[string]string{
-		"waybill://":                          "want waybill://TOPIC",
-		"waybill://orders/x":                  "want waybill://TOPIC",
-		"waybill://orders?goup=g":             `did you mean "group"?`,
-		"waybill://orders?kind=stream":        "want one of event, queue",
-		"waybill://orders?kind=queue&group=g": "a queue has no groups",
+		"waybill://":                              "want waybill://TOPIC",
+		"waybill://orders/x":                      "want waybill://TOPIC",
+		"waybill://orders?goup=g":                 `did you mean "group"?`,
+		"waybill://orders":                        "say who reads",
+		"waybill://orders?group=g&broadcast=true": "contradict each other",
+		"waybill://orders?kind=stream":            "want one of event, queue",
+		"waybill://orders?kind=queue&group=g":     "a queue has no groups",
 	} {
 		if _, err := mux.OpenSubscription(t.Context(), address); err == nil || !strings.Contains(err.Error(), want) || pubsub.CodeOf(err) != pubsub.CodeInvalid {
 			t.Errorf("%s: got %v; want invalid, with %q", address, err, want)

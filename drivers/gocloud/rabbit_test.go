@@ -161,7 +161,6 @@ func TestConformanceOnRabbitMQ(t *testing.T) {
 		Driver:     func(t testing.TB) driver.Driver { return drive(t, dial(b.URL)) },
 		Disconnect: sever,
 		Excuse:     hands,
-		Patience:   20 * time.Second,
 		Quiet:      400 * time.Millisecond,
 		Parallel:   true,
 	})

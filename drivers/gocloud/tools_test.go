@@ -10,7 +10,7 @@ import (
 	"github.com/waybill-go/waybill/pubsub"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -22,23 +23,25 @@ func TestCluster(t *testing.T) {
 	b := brokers.Kafka(t, brokers.Nodes(3), brokers.Private())
 	for _, c := range []struct {
 		name  string
-		fault func(ctx context.Context, t *testing.T, topic string) error
+		fault func(ctx context.Context, topic string) error
 	}{
-		{"a node is killed", func(ctx context.Context, _ *testing.T, _ string) error {
+		{"a node is killed", func(ctx context.Context, _ string) error {
 			if err := b.Kill(ctx, 0); err != nil {
 				return err
 			}
 			wait(ctx, 5*time.Second)
 			return b.Start(ctx, 0) // leaders move again
 		}},
-		{"leaders move", func(ctx context.Context, t *testing.T, topic string) error {
+		{"leaders move", func(ctx context.Context, topic string) error {
 			for range 4 {
-				lead(t, b, topic)
+				if err := lead(ctx, b, topic); err != nil {
+					return err
+				}
 				wait(ctx, time.Second)
 			}
 			return nil
 		}},
-		{"all are stopped and started", func(ctx context.Context, _ *testing.T, _ string) error {
+		{"all are stopped and started", func(ctx context.Context, _ string) error {
 			if err := b.Stop(ctx); err != nil {
 				return err
 			}
@@ -55,22 +58,25 @@ func TestCluster(t *testing.T) {
 			defer stored(t, config, topic)
 			pubsubtest.Storm{
 				Driver: d, Topic: topic, Strikes: 5, Pace: 10 * time.Millisecond, Patience: 2 * time.Minute,
-				Fault: func(ctx context.Context) error { return c.fault(ctx, t, topic) },
+				Fault: func(ctx context.Context) error { return c.fault(ctx, topic) },
 			}.Run(t)
 		})
 	}
 }
 
 // lead makes the next replica the leader of each partition, though no node is gone.
-func lead(t *testing.T, b *brokers.Broker, topic string) {
-	t.Helper()
+func lead(ctx context.Context, b *brokers.Broker, topic string) error {
 	config := sarama.NewConfig()
 	config.Version = sarama.V3_0_0_0
 	admin, err := sarama.NewClusterAdmin(hosts(b), config)
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	defer admin.Close()
 	found, err := admin.DescribeTopics([]string{topic})
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	leaders := map[int32]int32{}
 	replicas := make([][]int32, len(found[0].Partitions))
 	var all []int32
@@ -80,19 +86,23 @@ func lead(t *testing.T, b *brokers.Broker, topic string) {
 		leaders[p.ID] = p.Leader
 		all = append(all, p.ID)
 	}
-	must(t, admin.AlterPartitionReassignments(topic, replicas))
-	_, err = admin.ElectLeaders(sarama.PreferredElection, map[string][]int32{topic: all})
-	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	if err := admin.AlterPartitionReassignments(topic, replicas); err != nil {
+		return err
+	}
+	if _, err := admin.ElectLeaders(sarama.PreferredElection, map[string][]int32{topic: all}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for moved := 0; moved < len(all); {
 		if ctx.Err() != nil {
-			t.Error("leaders have not moved")
-			return
+			return errors.New("leaders have not moved")
 		}
 		wait(ctx, 50*time.Millisecond)
 		found, err = admin.DescribeTopics([]string{topic})
-		must(t, err)
+		if err != nil {
+			continue
+		}
 		moved = 0
 		for _, p := range found[0].Partitions {
 			if p.Leader != leaders[p.ID] {
@@ -100,4 +110,5 @@ func lead(t *testing.T, b *brokers.Broker, topic string) {
 			}
 		}
 	}
+	return nil
 }

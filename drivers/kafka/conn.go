@@ -148,14 +148,17 @@ func (c *conn) Subscribe(ctx context.Context, r driver.SubscribeRequest) (driver
 }
 
 func (c *conn) subscribe(ctx context.Context, r driver.SubscribeRequest) (*session, error) {
-	if err := c.Err(); err != nil {
-		return nil, err
-	}
 	s := newSession(c, r)
 	c.mu.Lock()
-	c.sessions[s] = true
+	err := c.Err()
+	if err == nil {
+		c.sessions[s] = true
+	}
 	c.mu.Unlock()
-	_, err := driver.Within(ctx, c.calls, func() (struct{}, error) {
+	if err != nil {
+		return nil, err
+	}
+	_, err = driver.Within(ctx, c.calls, func() (struct{}, error) {
 		if s.group == "" {
 			return struct{}{}, s.broadcast(ctx)
 		}

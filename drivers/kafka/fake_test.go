@@ -22,14 +22,7 @@ func onFake(t *testing.T, change func(*Config)) pubsubtest.Harness {
 	t.Cleanup(cluster.Close)
 	return pubsubtest.Harness{
 		Driver: func(t testing.TB) driver.Driver {
-			c := Config{
-				Brokers:   cluster.ListenAddrs(),
-				Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second, MaxWait: 20 * time.Millisecond, Grace: time.Second,
-				// When a member leaves that waits in SyncGroup, the fake counts one too few of those that
-				// join (kfake's removeMember), and answers them at the end of the rebalance's timeout.
-				RebalanceTimeout: 1500 * time.Millisecond, Timeout: 5 * time.Second,
-				Partitions: 1, GroupPrefix: rand.Text() + "-",
-			}
+			c := fast(cluster.ListenAddrs())
 			change(&c)
 			return wired(t, c)
 		},
@@ -37,5 +30,17 @@ func onFake(t *testing.T, change func(*Config)) pubsubtest.Harness {
 		Quiet:      300 * time.Millisecond,
 		Mends:      true,
 		Parallel:   true,
+	}
+}
+
+// fast is a config for the fake.
+func fast(addresses []string) Config {
+	return Config{
+		Brokers:   addresses,
+		Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second, MaxWait: 20 * time.Millisecond, Grace: time.Second,
+		// When a member leaves that waits in SyncGroup, the fake counts one too few of those that
+		// join (kfake's removeMember), and answers them at the end of the rebalance's timeout.
+		RebalanceTimeout: 1500 * time.Millisecond, Timeout: 5 * time.Second,
+		Partitions: 1, GroupPrefix: rand.Text() + "-",
 	}
 }

@@ -37,7 +37,7 @@ func (b *table) admin() sarama.ClusterAdmin {
 // which.
 func (b *table) owners(n int) map[string][]int32 {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	for ctx.Err() == nil {
 		groups, err := b.admin().DescribeConsumerGroups([]string{b.conn.groupOf(&b.request)})
@@ -95,7 +95,7 @@ func TestInstanceTwice(t *testing.T) {
 	b := set(t, c)
 	first := b.join()
 	second := b.beside(c).join()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var in driver.Intake
 	err := first.Receive(ctx, &in)
@@ -178,7 +178,7 @@ func TestLeavingWhileTheGroupWaits(t *testing.T) {
 	second := two.join()
 	third := make(chan driver.Session, 1)
 	go func() { third <- three.join() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	group := func() *sarama.GroupDescription {
 		groups, err := one.admin().DescribeConsumerGroups([]string{one.conn.groupOf(&one.request)})

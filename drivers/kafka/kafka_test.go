@@ -15,6 +15,9 @@ import (
 	"github.com/waybill-go/waybill/testing/pubsubtest"
 )
 
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
 // lines are the network connections of a driver, to be cut.
 type lines struct {
 	*Driver

@@ -51,13 +51,16 @@ func (s *session) join(ctx context.Context) error {
 		defer close(errorsEnd)
 		m.watch()
 	}()
-	s.leave = func(ctx context.Context) error {
+	err = s.begun(ctx, func(ctx context.Context) error {
 		stop()
 		m.quit(ctx, ended)
 		m.fetcher.close()
 		err := m.hangUp(ctx, ended)
 		<-errorsEnd
 		return classify("kafka: leave group "+s.group, err)
+	})
+	if err != nil {
+		return err
 	}
 	select {
 	case <-m.joined:
@@ -278,17 +281,20 @@ func (s *session) broadcast(ctx context.Context) error {
 		return classify("kafka: read "+s.request.Topic, err)
 	}
 	b := &broadcast{session: s, client: client, fetcher: newFetcher(s, client), stop: make(chan struct{}), grown: make(chan struct{})}
-	s.leave = b.close
-	if err := s.conn.settled(ctx, func() error { return b.follow(sarama.OffsetNewest) }); err != nil {
-		close(b.grown)
-		_ = s.Close(ctx)
-		return classify("kafka: read "+s.request.Topic, err)
-	}
+	following := s.conn.settled(ctx, func() error { return b.follow(sarama.OffsetNewest) })
 	go func() {
 		defer close(b.grown)
-		b.grow()
+		if following == nil {
+			b.grow()
+		}
 	}()
-	return nil
+	if err := s.begun(ctx, b.close); err != nil {
+		return err
+	}
+	if following != nil {
+		_ = s.Close(ctx)
+	}
+	return classify("kafka: read "+s.request.Topic, following)
 }
 
 // A broadcast is a session that reads all partitions, without a group.

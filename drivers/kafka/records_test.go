@@ -25,7 +25,7 @@ func stranger(b *table, options ...kgo.Opt) *kgo.Client {
 // read has a stranger read n records.
 func (b *table) read(c *kgo.Client, n int) (all []*kgo.Record) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	for len(all) < n {
 		got := c.PollFetches(ctx)

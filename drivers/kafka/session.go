@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -20,9 +21,9 @@ type session struct {
 	wake    driver.Wake
 	over    chan struct{} // closed when it is dead or closes
 	turn    chan struct{} // holds one token: whoever has it may commit
-	leave   func(context.Context) error
 
 	mu          sync.Mutex
+	leave       func(context.Context) error // nil until it has begun
 	err         error
 	quiesced    bool
 	said        bool // that it is quiesced
@@ -72,6 +73,18 @@ func (c *conn) groupOf(r *driver.SubscribeRequest) string {
 // limit says how much metadata a commit may have.
 func (s *session) limit(metadata int) {
 	s.metadata, s.capacity = metadata, capacity(metadata)
+}
+
+// begun says how a session is left. One that was closed meanwhile is left at once.
+func (s *session) begun(ctx context.Context, leave func(context.Context) error) error {
+	s.mu.Lock()
+	s.leave = leave
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return errors.Join(errClosed, leave(ctx))
+	}
+	return nil
 }
 
 // adopt begins a claim.
@@ -272,6 +285,7 @@ func (s *session) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
+	leave := s.leave
 	dead, owner := s.err != nil, len(s.claims) > 0
 	for _, c := range s.claims {
 		c.end()
@@ -293,5 +307,8 @@ func (s *session) Close(ctx context.Context) error {
 		s.mu.Unlock()
 		close(s.over)
 	}
-	return s.leave(ctx)
+	if leave == nil {
+		return nil // whoever begins it leaves it
+	}
+	return leave(ctx)
 }

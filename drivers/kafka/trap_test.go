@@ -63,7 +63,7 @@ func (b *table) join() driver.Session {
 // take receives n deliveries within a time.
 func (b *table) take(s driver.Session, n int) []driver.Delivery {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	var in driver.Intake
 	var all []driver.Delivery
@@ -191,7 +191,7 @@ func TestOutOfRange(t *testing.T) {
 			}
 			s := b.join()
 			if policy == "newest" {
-				deadline := time.Now().Add(10 * time.Second)
+				deadline := time.Now().Add(patience)
 				for at := int64(99); at == 99 && time.Now().Before(deadline); wait(t.Context(), 50*time.Millisecond) {
 					p, err := b.conn.committed(b.conn.groupOf(&b.request), b.request.Topic, []int32{0})
 					must(t, err)
@@ -199,7 +199,7 @@ func TestOutOfRange(t *testing.T) {
 				}
 				b.send(10, 11)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			var in driver.Intake
 			for len(in.Deliveries) == 0 {
@@ -246,7 +246,7 @@ func TestFranz(t *testing.T) {
 	}
 	must(t, topic.Close(t.Context()))
 	where := map[string]int32{}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for n := 0; n < 101 && ctx.Err() == nil; {
 		other.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
@@ -373,7 +373,7 @@ func TestFullNoteGoesOn(t *testing.T) {
 	room := capacity(c.MetadataBytes)
 	first := b.take(s, room)
 	b.none(s)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	received := make(chan error, 1)
 	var in driver.Intake

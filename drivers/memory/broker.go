@@ -11,7 +11,7 @@ import (
 // Broker keeps topics in memory. It is a driver.Driver; its methods may be called
 // concurrently.
 //
-// Locks, in the order in which they are taken: Broker, topic, group. Fates and
+// Locks, in the order in which they are taken: Broker, conn, topic, group. Fates and
 // dead letters are told and moved without any of them.
 type Broker struct {
 	config Config

@@ -91,18 +91,15 @@ func (c *conn) Subscribe(ctx context.Context, r driver.SubscribeRequest) (driver
 	}
 	s := newSession(c, r, g)
 	c.mu.Lock()
-	err = c.Err()
-	if err == nil {
-		c.sessions[s] = true
-	}
-	c.mu.Unlock()
-	if err != nil {
+	defer c.mu.Unlock() // the session is whole before the connection's end can find it
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
 	if g == nil {
 		s.group = t.broadcast()
 	}
 	s.group.join(s)
+	c.sessions[s] = true
 	return s, nil
 }
 

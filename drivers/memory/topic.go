@@ -214,19 +214,21 @@ func (s *sender) Send(_ context.Context, batch []driver.Message, fate func(int, 
 		m := &batch[i]
 		size := m.Size()
 		t.mu.Lock()
-		stored := t.store(m, size, now)
-		wait := t.full(size)
-		if !wait {
-			t.keep(stored)
-		} else {
-			err = s.postpone(t, &parcel{stored, s, i, fate})
+		dead, wait := s.open.Load() == nil, false // what waited is not kept then, nor what is behind it
+		if !dead {
+			stored := t.store(m, size, now)
+			if wait = t.full(size); !wait {
+				t.keep(stored)
+			} else {
+				dead = !s.postpone(t, &parcel{stored, s, i, fate})
+			}
 		}
 		t.mu.Unlock()
 		switch {
+		case dead:
+			fate(i, driver.Aborted, s.Err())
 		case !wait:
 			fate(i, driver.Stored, nil)
-		case err != nil:
-			fate(i, driver.Aborted, err)
 		}
 	}
 }
@@ -252,16 +254,16 @@ func (s *sender) find() (*topic, error) {
 	return s.topic, nil
 }
 
-// postpone queues a parcel, unless the sender is dead. It is called with the
+// postpone queues a parcel, unless the sender is dead: false then. It is called with the
 // topic's lock.
-func (s *sender) postpone(t *topic, p *parcel) error {
+func (s *sender) postpone(t *topic, p *parcel) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.Err(); err != nil {
-		return err
+	if s.Err() != nil {
+		return false
 	}
 	t.pending = append(t.pending, p)
-	return nil
+	return true
 }
 
 func (s *sender) Close(context.Context) error {

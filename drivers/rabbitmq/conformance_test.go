@@ -54,7 +54,6 @@ func TestConformance(t *testing.T) {
 		pubsubtest.Run(t, pubsubtest.Harness{
 			Driver:     func(t testing.TB) driver.Driver { return from(t, b.URL, "delay-expiry=1m&partitions=4") },
 			Disconnect: sever,
-			Patience:   20 * time.Second,
 			Quiet:      300 * time.Millisecond,
 			Parallel:   true,
 		})

@@ -122,10 +122,14 @@ func TestQueueDeleted(t *testing.T) {
 		raw := dial(t, b)
 		_, err = raw.QueueDelete(topic+"/g", false, false, false)
 		must(t, err)
-		for found := false; !found; { // the engine declares it again
+		for deadline := time.Now().Add(patience); ; wait(t.Context(), 100*time.Millisecond) { // the engine declares it again
 			q, err := dial(t, b).QueueDeclarePassive(topic+"/g", true, false, false, false, amqp.Table{})
-			found = err == nil && q.Consumers > 0
-			wait(t.Context(), 20*time.Millisecond)
+			if err == nil && q.Consumers > 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("nobody reads the queue again: %v", err)
+			}
 		}
 		publishMany(t, p, 2000)
 		for range 2000 {

@@ -2,6 +2,8 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/rand"
+	"strings"
 	"sync"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -36,10 +38,50 @@ type state struct {
 	kept    uint16 // attempts that failed here
 }
 
-func (f *feed) note(tag string) {
+// consume starts a consumer and pumps what it brings. When ctx ends first, that goes on by
+// itself: the client knows no contexts.
+func (f *feed) consume(ctx context.Context, prefetch int) error {
+	s := f.session
+	begun := make(chan error, 1)
+	s.mu.Lock()
+	if err := s.Err(); err != nil || s.draining.Load() {
+		s.mu.Unlock()
+		return err
+	}
+	s.pumps.Go(func() {
+		deliveries, err := f.begin(prefetch)
+		begun <- err
+		if err == nil {
+			f.pump(deliveries)
+		}
+	})
+	s.mu.Unlock()
+	select {
+	case err := <-begun:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// begin has the broker deliver. Where intake ended meanwhile, that ends again: what it
+// brings goes back, and would come again at once.
+func (f *feed) begin(prefetch int) (<-chan amqp.Delivery, error) {
+	if err := f.ch.Qos(prefetch, 0, false); err != nil {
+		return nil, err
+	}
+	tag := "waybill-" + strings.ToLower(rand.Text())
+	deliveries, err := f.ch.Consume(f.queue, tag, false, false, false, false, nil)
+	if err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.tags = append(f.tags, tag)
+	f.mu.Unlock()
+	if !f.exclusive && f.session.draining.Load() {
+		_ = f.ch.Cancel(tag, false) // perhaps a second time
+	}
+	return deliveries, nil
 }
 
 // watch ends the session when the channel closes, or the broker cancels a consumer.

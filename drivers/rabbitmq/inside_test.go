@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -65,6 +66,17 @@ func TestPublishTimeNeedsNoTable(t *testing.T) {
 		describe(&amqp.Delivery{Headers: p.Headers, Timestamp: p.Timestamp}, &d)
 		if !d.PublishTime.Equal(want) || d.Key != key {
 			t.Errorf("key %q: got %q, published at %v, want %v", key, d.Key, d.PublishTime, want)
+		}
+	}
+}
+
+// A host that there is not is told from one that does not answer.
+func TestHostThatThereIsNot(t *testing.T) {
+	t.Parallel()
+	for missing, want := range map[bool]driver.Code{true: driver.CodeNotFound, false: driver.CodeUnavailable} {
+		err := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "as the test wants", Name: "nowhere", IsNotFound: missing}}
+		if got := driver.CodeOf(dialFailure("nowhere:5672", false, err)); got != want {
+			t.Errorf("missing: %t: code %s, want %s", missing, got, want)
 		}
 	}
 }

@@ -108,22 +108,12 @@ func (s *session) consume(ctx context.Context) {
 	s.consumed += more
 	s.mu.Unlock()
 	for _, f := range s.feeds {
-		deliveries, err := driver.Within(ctx, s.conn.calls, func() (<-chan amqp.Delivery, error) {
-			if err := f.ch.Qos(more, 0, false); err != nil {
-				return nil, err
-			}
-			tag := "waybill-" + strings.ToLower(rand.Text())
-			d, err := f.ch.Consume(f.queue, tag, false, false, false, false, nil)
-			f.note(tag)
-			return d, err
-		}, func(d <-chan amqp.Delivery) { s.pumps.Go(func() { f.pump(d) }) })
-		if err != nil {
+		if err := f.consume(ctx, more); err != nil {
 			if ctx.Err() == nil {
 				s.End(classify("rabbitmq: consume from queue \""+f.queue+"\"", err))
 			}
 			return
 		}
-		s.pumps.Go(func() { f.pump(deliveries) })
 	}
 }
 
@@ -136,7 +126,9 @@ func (s *session) Quiesce(ctx context.Context) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
+	s.mu.Lock() // no consumer begins after that
 	s.draining.Store(true)
+	s.mu.Unlock()
 	held := s.Clear()
 	for _, f := range s.feeds {
 		if !f.exclusive {
@@ -172,7 +164,9 @@ func (s *session) close(ctx context.Context) {
 		})
 		d.end()
 	}
+	s.mu.Lock() // likewise
 	s.End(errClosed)
+	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, s.conn.incoming.cut) // the broker does not answer
 	defer stop()
 	s.pumps.Wait()

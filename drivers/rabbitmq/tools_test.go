@@ -14,7 +14,7 @@ import (
 	"github.com/waybill-go/waybill/testing/brokers"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -32,9 +32,8 @@ func TestConformance(t *testing.T) {
 	url := start(t)
 	pubsubtest.Run(t, pubsubtest.Harness{
 		Driver:   func(t testing.TB) driver.Driver { return drive(t, url) },
-		Patience: 20 * time.Second,
 		Quiet:    500 * time.Millisecond,
-		Lease:    time.Second,
+		Lease:    3 * time.Second,
 		Mends:    true,
 		Parallel: true,
 	})

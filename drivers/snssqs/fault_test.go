@@ -18,6 +18,9 @@ import (
 	"github.com/waybill-go/waybill/pubsub"
 )
 
+// patience is how long a test waits for what must happen, shorter than a lease of 30 s.
+const patience = 25 * time.Second
+
 func client(t testing.TB, url string) *pubsub.Client {
 	t.Helper()
 	c, err := pubsub.Open(t.Context(), url, quiet, quick)
@@ -150,7 +153,9 @@ func storm(t *testing.T, p *proxy, url string, f fault, queue bool) {
 	select {
 	case <-l.done:
 	case <-time.After(90 * time.Second):
+		l.mu.Lock()
 		t.Errorf("%d messages did not come", l.left)
+		l.mu.Unlock()
 	}
 	p.play(nil)
 	stop()
@@ -172,7 +177,7 @@ func TestStaleReceipt(t *testing.T) {
 	t.Parallel()
 	p, url := behind(t, start(t))
 	c, topic := client(t, url), unique("stale")
-	s, err := c.Subscriber(t.Context(), topic, pubsub.Queue(), pubsub.DropPermanent(), pubsub.Lease(2*time.Second))
+	s, err := c.Subscriber(t.Context(), topic, pubsub.Queue(), pubsub.DropPermanent(), pubsub.Lease(5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +209,7 @@ func TestStaleReceipt(t *testing.T) {
 			if got != want {
 				t.Errorf("attempt %d, want %d", got, want)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("attempt %d did not come", want)
 		}
 	}

@@ -92,6 +92,9 @@ func (c *Config) subscriberOptions(s subscription) ([]pubsub.SubscriberOption, e
 	if s.Group != "" {
 		list = append(list, pubsub.Group(s.Group))
 	}
+	if s.Broadcast {
+		list = append(list, pubsub.Broadcast())
+	}
 	if s.Concurrency > 0 {
 		list = append(list, pubsub.Concurrency(int(s.Concurrency)))
 	}

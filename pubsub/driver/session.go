@@ -45,7 +45,7 @@ type Session interface {
 	// Quiesce ends intake and keeps ownership: when it has returned, Receive gives
 	// no further delivery, and returns ErrQuiesced once it has given what it held. Handlers
 	// may run on for long then: a Receive that is called after that waits for revocations, or
-	// for the Session's end, as ever.
+	// for the Session's end, as ever. An error says that the Session is dead.
 	Quiesce(ctx context.Context) error
 
 	// Close gives what is unsettled back to the broker, oldest first, so that it is

@@ -28,6 +28,15 @@ func Run(t *testing.T, store middleware.DeduplicationStore, wait func(time.Durat
 	wait(time.Minute + time.Second)
 	c.claim("a", "two", middleware.ClaimTaken)
 
+	// Its owner extends it: the lease counts from then.
+	wait(40 * time.Second)
+	c.claim("a", "two", middleware.ClaimTaken)
+	c.claim("a", "one", middleware.ClaimBusy)
+	wait(40 * time.Second)
+	c.claim("a", "one", middleware.ClaimBusy)
+	wait(21 * time.Second)
+	c.claim("a", "two", middleware.ClaimTaken) // it had run out, and nobody had taken it
+
 	// Only its owner releases it.
 	c.must(store.Release(ctx, "a", "one"))
 	c.claim("a", "three", middleware.ClaimBusy)
@@ -38,6 +47,7 @@ func Run(t *testing.T, store middleware.DeduplicationStore, wait func(time.Durat
 	// A mark outlives the claim, and lasts as long as it should; releasing leaves it.
 	c.must(store.Mark(ctx, "a", time.Hour))
 	c.claim("a", "one", middleware.ClaimHandled)
+	c.claim("a", "three", middleware.ClaimHandled) // also for who had claimed it
 	c.must(store.Release(ctx, "a", "three"))
 	c.must(store.Release(ctx, "a", ""))
 	wait(2 * time.Minute)

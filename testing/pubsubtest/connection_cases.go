@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,22 @@ func (k *kit) dies() {
 	}
 	if k.Mends {
 		k.Skip("the driver's connections mend, and nothing dies with them")
+	}
+}
+
+// closer is a Topic or a Session.
+type closer interface {
+	Close(ctx context.Context) error
+}
+
+// reopen opens something and closes it, again and again, until it cannot be opened.
+func (k *kit) reopen(open func() (closer, error)) {
+	for {
+		opened, err := open()
+		if err != nil {
+			return
+		}
+		_ = opened.Close(k.ctx) // its connection may have been closed before it
 	}
 }
 
@@ -117,6 +134,32 @@ var connectionCases = []Case{
 		},
 	},
 	{
+		Name: "connection/close-while-opening", Why: "A connection may be closed while topics and sessions are opened on it: a service that is stopped early must neither crash nor hang.",
+		needs: needsGroups,
+		run: func(k *kit) {
+			r := k.request(k.name("t"), false)
+			k.must(k.conn().Declare(k.ctx, r))
+			for range 3 {
+				conn := k.conn()
+				topic, err := conn.Topic(k.ctx, r.TopicRequest)
+				k.must(err)
+				k.must(topic.Close(k.ctx))
+				var opening sync.WaitGroup
+				for range 4 {
+					opening.Go(func() { k.reopen(func() (closer, error) { return conn.Topic(k.ctx, r.TopicRequest) }) })
+				}
+				opening.Go(func() { k.reopen(func() (closer, error) { return conn.Subscribe(k.ctx, r) }) })
+				k.must(conn.Close(k.ctx))
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					opening.Wait()
+				}()
+				await(k, ended, "an error of a connection that was closed")
+			}
+		},
+	},
+	{
 		Name: "connection/context", Why: "Every wait ends with its context: a shutdown must not hang in the driver.",
 		needs: needsGroups,
 		run: func(k *kit) {
@@ -134,8 +177,8 @@ var connectionCases = []Case{
 				if err == nil || ctx.Err() == nil {
 					k.Errorf("Receive returned %v with nothing to give", err)
 				}
-			case <-time.After(k.Quiet + k.Patience/4):
-				k.Errorf("Receive still waits %v after its context's end", k.Patience/4)
+			case <-time.After(k.Quiet + k.Patience):
+				k.Errorf("Receive still waits %v after its context's end", k.Patience)
 				k.must(conn.Close(k.ctx))
 			}
 		},

@@ -203,17 +203,9 @@ var drainCases = []Case{
 				k.must(conn.Close(k.ctx))
 				k.must(conn.Close(k.ctx))
 			}()
-			deadline := time.Now().Add(k.Patience / 5)
-			for {
-				left := slices.DeleteFunc(ours.alive(), k.Excuse)
-				if len(left) == 0 {
-					return
-				}
-				if time.Now().After(deadline) {
-					k.Errorf("goroutines are left after Close:\n%s", strings.Join(left, "\n\n"))
-					return
-				}
-				runtime.Gosched()
+			var left []string
+			if !k.until(func() bool { left = slices.DeleteFunc(ours.alive(), k.Excuse); return len(left) == 0 }) {
+				k.Errorf("goroutines are left after Close:\n%s", strings.Join(left, "\n\n"))
 			}
 		},
 	},

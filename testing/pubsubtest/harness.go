@@ -23,7 +23,8 @@ type Harness struct {
 	Mends bool
 	// TopicOptions go with every topic, such as a driver's settings for tests.
 	TopicOptions []pubsub.TopicOption
-	// Patience is how long a case waits for what must happen; default 10 s.
+	// Patience is how long a case waits for what must happen; default 30 s. It costs nothing
+	// where that happens, and machines are busy now and then.
 	Patience time.Duration
 	// Quiet is how long a case watches for what must not happen; default 100 ms. Make
 	// it longer than the broker takes to deliver.
@@ -40,7 +41,7 @@ type Harness struct {
 
 func (h Harness) withDefaults() Harness {
 	if h.Patience == 0 {
-		h.Patience = 10 * time.Second
+		h.Patience = 30 * time.Second
 	}
 	if h.Quiet == 0 {
 		h.Quiet = 100 * time.Millisecond

@@ -214,3 +214,22 @@ func await[T any](k *kit, ch <-chan T, what string) T {
 		panic("unreachable")
 	}
 }
+
+// until looks again and again whether something is so that no event tells of; false if it
+// is not within the harness's patience.
+func (k *kit) until(is func() bool) bool {
+	k.Helper()
+	return until(k.Patience, is)
+}
+
+func until(patience time.Duration, is func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !is(); {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}

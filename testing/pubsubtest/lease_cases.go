@@ -68,7 +68,7 @@ var leaseCases = []Case{
 				k.Fatalf("lease ends in %v, asked for %v", left, k.Lease)
 			}
 			before := d.Deadline
-			timer := time.NewTimer(k.Lease / 2)
+			timer := time.NewTimer(k.Lease / 4)
 			defer timer.Stop()
 			<-timer.C
 			receipt := d.Receipt

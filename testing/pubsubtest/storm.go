@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,13 +91,9 @@ func (s Storm) Run(t testing.TB) {
 	}
 	ours := newFamily()
 	s.run(t)
-	deadline := time.Now().Add(10 * time.Second)
-	for left := ours.alive(); len(left) > 0; left = ours.alive() {
-		if time.Now().After(deadline) {
-			t.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
-			return
-		}
-		runtime.Gosched()
+	var left []string
+	if !until(s.Patience, func() bool { left = ours.alive(); return len(left) == 0 }) {
+		t.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
 	}
 }
 

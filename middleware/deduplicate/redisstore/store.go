@@ -4,7 +4,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,6 +32,16 @@ const (
 	claimed = "claim:"
 )
 
+// claim takes a key, or extends the claim of the one who asks, for so many milliseconds; else it
+// tells what the key holds.
+var claim = redis.NewScript(`
+local has = redis.call("GET", KEYS[1])
+if has and has ~= ARGV[1] then
+	return has
+end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return ARGV[1]`)
+
 // release deletes a claim of the one who asks.
 var release = redis.NewScript(`
 if redis.call("GET", KEYS[1]) == ARGV[1] then
@@ -52,20 +61,15 @@ func New(client redis.UniversalClient, prefix string) (*Store, error) {
 	return &Store{client, prefix}, nil
 }
 
-// Claim takes id for owner, unless it was marked or is claimed.
+// Claim takes id for owner, or extends its claim, unless it was marked or another has it.
 func (s *Store) Claim(ctx context.Context, id, owner string, lease time.Duration) (middleware.Claim, error) {
-	err := s.client.SetArgs(ctx, s.prefix+id, claimed+owner, redis.SetArgs{Mode: "NX", TTL: lease}).Err()
+	own := claimed + owner
+	has, err := claim.Run(ctx, s.client, []string{s.prefix + id}, own, max(lease.Milliseconds(), 1)).Text()
 	switch {
-	case err == nil:
-		return middleware.ClaimTaken, nil
-	case !errors.Is(err, redis.Nil):
-		return 0, fail("claim", err)
-	}
-	switch has, err := s.client.Get(ctx, s.prefix+id).Result(); {
-	case errors.Is(err, redis.Nil): // expired or released just now
-		return middleware.ClaimBusy, nil
 	case err != nil:
-		return 0, fail("look up a claim", err)
+		return 0, fail("claim", err)
+	case has == own:
+		return middleware.ClaimTaken, nil
 	case has == handled:
 		return middleware.ClaimHandled, nil
 	default:

@@ -48,7 +48,7 @@ func New(db *sql.DB, table string) (*Store, error) {
 		// An owner is empty where the message was handled. Times are Unix milliseconds.
 		create: "CREATE TABLE IF NOT EXISTS " + table + " (id TEXT PRIMARY KEY, owner TEXT NOT NULL, expires BIGINT NOT NULL)",
 		claim: "INSERT INTO " + table + " AS held (id, owner, expires) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE" +
-			" SET owner = excluded.owner, expires = excluded.expires WHERE held.expires <= $4",
+			" SET owner = excluded.owner, expires = excluded.expires WHERE held.expires <= $4 OR held.owner = excluded.owner AND held.owner <> ''",
 		look: "SELECT owner FROM " + table + " WHERE id = $1",
 		mark: "INSERT INTO " + table + " (id, owner, expires) VALUES ($1, '', $2) ON CONFLICT (id) DO UPDATE" +
 			" SET owner = '', expires = excluded.expires",
@@ -63,7 +63,7 @@ func (s *Store) Create(ctx context.Context) error {
 	return fail("create the table", err)
 }
 
-// Claim takes id for owner, unless it was marked or is claimed.
+// Claim takes id for owner, or extends its claim, unless it was marked or another has it.
 func (s *Store) Claim(ctx context.Context, id, owner string, lease time.Duration) (middleware.Claim, error) {
 	now := time.Now()
 	n, err := s.exec(ctx, s.claim, id, owner, now.Add(lease).UnixMilli(), now.UnixMilli())

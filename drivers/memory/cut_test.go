@@ -1,0 +1,100 @@
+package memory
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/waybill-go/waybill/pubsub/driver"
+)
+
+// A session that is opened while its connection is cut is dead, and leaves nothing behind.
+func TestSubscribeWhileTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	b, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := []driver.SubscribeRequest{{}, {Group: "g"}}
+	for round := range 3000 {
+		c, err := b.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var work sync.WaitGroup
+		for _, r := range requests {
+			r.Topic = "t"
+			work.Go(func() {
+				if s, err := c.Subscribe(t.Context(), r); err == nil {
+					var in driver.Intake
+					ctx, cancel := context.WithCancel(t.Context())
+					s.Credit(1, 1)
+					work.Go(func() { _ = s.Receive(ctx, &in) })
+					_ = s.Close(t.Context())
+					cancel()
+				}
+			})
+		}
+		for range round % 4 {
+			runtime.Gosched()
+		}
+		b.Disconnect(nil)
+		work.Wait()
+	}
+	topic := b.topics["t"]
+	for _, g := range topic.readers {
+		if g.ephemeral || len(g.sessions) > 0 {
+			t.Errorf("group %q, of a broadcast: %t, has %d sessions", g.name, g.ephemeral, len(g.sessions))
+		}
+	}
+}
+
+// What is sent by a topic that dies meanwhile is not stored once an earlier message was not.
+func TestSendWhileTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	b, err := New(Config{BacklogMessages: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() driver.Conn {
+		c, err := b.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	r := driver.SubscribeRequest{TopicRequest: driver.TopicRequest{Topic: "t", Ordered: true}, Group: "g"}
+	c := open()
+	if err := c.Declare(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	topic, err := c.Topic(t.Context(), r.TopicRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fates [3]driver.Fate
+	topic.Send(t.Context(), []driver.Message{{Key: "k"}, {Key: "k"}, {Key: "k"}}, func(i int, f driver.Fate, _ error) {
+		fates[i] = f
+		switch i {
+		case 0:
+			b.Disconnect(nil)
+		case 1: // makes room for the last
+			s, err := open().Subscribe(t.Context(), r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Credit(1, 1000)
+			var in driver.Intake
+			if err := s.Receive(t.Context(), &in); err != nil {
+				t.Error(err)
+				return
+			}
+			s.Settle(t.Context(), []driver.Settlement{{Receipt: &in.Deliveries[0].Receipt, Verb: driver.Ack}})
+		}
+	})
+	if want := [3]driver.Fate{driver.Stored, driver.Aborted, driver.Aborted}; fates != want {
+		t.Errorf("fates %v, want %v", fates, want)
+	}
+}
