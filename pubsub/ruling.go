@@ -56,9 +56,7 @@ func (r *receiver) retry(f *flight, delay time.Duration, err error) ruling {
 	keyed := f.lane != nil
 	native, here := r.longest(f)
 	if native < 0 && here <= 0 {
-		// It may not stay, and cannot go back in its place: its lease, if it has one, runs
-		// out while it waits. To try it again at once would be a loop.
-		return ruling{verb: driver.Keep, delay: delay, err: err}
+		return r.overstay(f, ruling{verb: driver.Keep, delay: delay, err: err})
 	}
 	delay = r.cut(f, delay, native, here)
 	switch {
@@ -84,6 +82,9 @@ func (r *receiver) longestRetry(f *flight) time.Duration {
 func (r *receiver) postpone(f *flight, delay time.Duration, err error) ruling {
 	keyed := f.lane != nil
 	native, here := r.longest(f)
+	if native < 0 && here <= 0 && r.bounded() {
+		return r.overstay(f, ruling{verb: driver.Keep, delay: delay, err: err, postponed: true})
+	}
 	delay = r.cut(f, delay, native, here)
 	switch {
 	case here > 0 && delay <= here:
@@ -94,6 +95,24 @@ func (r *receiver) postpone(f *flight, delay time.Duration, err error) ruling {
 		return ruling{verb: driver.Return, tail: keyed}
 	}
 }
+
+// overstay is for a message of a key that may not stay, and cannot go back in its place: its
+// lease, if it has one, runs out while it waits. To try it again at once would be a loop.
+//
+// A broker that takes its deliveries back after a while, and keeps no order of what waits
+// (RabbitMQ), gives the next message of a key while those before it are still on their way
+// back. So it has to take back all that the session has, which comes again in order.
+func (r *receiver) overstay(f *flight, v ruling) ruling {
+	if r.bounded() {
+		r.log.Warn("waybill: a message holds back its key for longer than the broker lets it stay, and cannot go back in its place: "+
+			"the broker takes it back, and all that the subscription has with it",
+			"hold", r.caps.Hold, "id", f.delivery.ID, "attempt", f.delivery.Attempt)
+	}
+	return v
+}
+
+// bounded says whether the broker takes its deliveries back after a while.
+func (r *receiver) bounded() bool { return r.caps.Hold > 0 && r.caps.Hold != driver.Unlimited }
 
 // longest is how long the broker can keep this message, and how much is left of its hold
 // here. A native that is negative would break its key's order.

@@ -89,7 +89,8 @@ func RetryAfter(d time.Duration, err error) error {
 // flight: enough of them pause intake. What waits when the subscription drains goes back
 // to the broker as if it had never started. A d beyond MaxHandling, or beyond what the broker
 // lets a delivery be held, is left to the broker where it can delay a retry, and that
-// counts there as an attempt; else it is cut, and a warning logged. A negative d is zero.
+// counts there as an attempt; else it is cut, and a warning logged. On RabbitMQ's ordered
+// topics it stays, until the broker takes it back. A negative d is zero.
 // Postpone(d, nil) has a reason of its own.
 func Postpone(d time.Duration, err error) error {
 	if err == nil {
