@@ -139,6 +139,11 @@ func (l *line) run() {
 	defer l.pipe.close()
 	err := l.pipe.open()
 	for err == nil {
+		select {
+		case <-l.stop: // perhaps before it was open: then nobody cuts a fetch off
+			return
+		default:
+		}
 		request := l.ask()
 		if request == nil {
 			select {
@@ -149,16 +154,13 @@ func (l *line) run() {
 			}
 		}
 		err = l.fetch(request)
-		select {
-		case <-l.stop:
-			return
-		default:
-		}
 	}
-	l.session.conn.config.Logger.Debug("waybill: kafka broker cannot be read", "broker", l.pipe.broker.Addr(), "error", err)
 	l.session.mu.Lock()
 	defer l.session.mu.Unlock()
-	l.dead = true
+	if l.dead = true; l.stopped {
+		return
+	}
+	l.session.conn.config.Logger.Debug("waybill: kafka broker cannot be read", "broker", l.pipe.broker.Addr(), "error", err)
 	for _, c := range l.claims {
 		c.replica = -1
 		l.seek(c, true)

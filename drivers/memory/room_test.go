@@ -18,7 +18,7 @@ func TestNoPublisherIsForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	client, err := pubsub.New(ctx, broker, pubsub.Logger(slog.New(slog.DiscardHandler)))
 	if err != nil {
