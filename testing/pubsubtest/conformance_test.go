@@ -32,7 +32,7 @@ func harness(config memory.Config) pubsubtest.Harness {
 		},
 		Disconnect: func(_ testing.TB, d driver.Driver) { d.(*memory.Broker).Disconnect(nil) },
 		Quiet:      30 * time.Millisecond,
-		Lease:      1500 * time.Millisecond, // processors are shared, with the race detector too
+		Lease:      3 * time.Second, // processors are shared, with the race detector too
 		Parallel:   true,
 	}
 }

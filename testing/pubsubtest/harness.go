@@ -30,7 +30,8 @@ type Harness struct {
 	// it longer than the broker takes to deliver.
 	Quiet time.Duration
 	// Lease is a short lease that the broker takes, at which cases of leases are
-	// patient; default 500 ms.
+	// patient; default 2 s: a processor that is busy may keep the engine from
+	// extending a shorter one.
 	Lease time.Duration
 	// Excuse says of a goroutine that is left after Close, given its stack, that the
 	// client beneath the driver leaves it and the driver cannot end it. Nil excuses none.
@@ -47,7 +48,7 @@ func (h Harness) withDefaults() Harness {
 		h.Quiet = 100 * time.Millisecond
 	}
 	if h.Lease == 0 {
-		h.Lease = 500 * time.Millisecond
+		h.Lease = 2 * time.Second
 	}
 	if h.Excuse == nil {
 		h.Excuse = func(string) bool { return false }
