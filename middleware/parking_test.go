@@ -63,7 +63,7 @@ func TestParkedKeyFollows(t *testing.T) {
 			select {
 			case body := <-handled:
 				got = append(got, body)
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("handled %v, want %v", got, bodies)
 			}
 		}
@@ -76,10 +76,8 @@ func TestParkedKeyFollows(t *testing.T) {
 	publish("b", "b1")
 	publish("", "free")
 	want("a1", "b1", "free")
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for len(dead.Messages()) < 3 {
-		<-poll.C
+	if _, err := dead.Wait(ctx, 3); err != nil {
+		t.Fatal(err)
 	}
 	var letters []string
 	for _, m := range dead.Messages() {

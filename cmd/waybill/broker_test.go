@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-go/waybill/testing/brokers"
 )
@@ -58,6 +59,10 @@ subscriptions:
 					step.code, step.want = 3, "billing       -" // it does not tell
 				}
 				code, out, errs := command(t, step.in, append(strings.Fields(step.args), "-f", shop)...)
+				// A broker that is busy may count late.
+				for deadline := time.Now().Add(time.Minute); step.args == "lag" && !strings.Contains(out, step.want) && time.Now().Before(deadline); {
+					code, out, errs = command(t, "", "lag", "-f", shop)
+				}
 				if code != step.code || !strings.Contains(out, step.want) {
 					t.Errorf("%s: exit %d, got %s%s; want %q", step.args, code, out, errs, step.want)
 				}

@@ -31,7 +31,7 @@ func poison(t *testing.T, file string, n int) {
 	}
 	var mu sync.Mutex
 	died := map[string]bool{}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	err = client.Serve(ctx, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
 		mu.Lock()
@@ -79,7 +79,7 @@ func TestDeadLetters(t *testing.T) {
 	} {
 		list := append(strings.Fields(step.args), "-f", file)
 		if strings.HasPrefix(step.args, "dlq") {
-			list = append(list, "--quiet", "50ms")
+			list = append(list, "--quiet", "400ms")
 		}
 		code, out, errs := command(t, "", list...)
 		if code != step.code || !strings.Contains(out, step.want) {

@@ -79,7 +79,7 @@ func redriveKilled(t *testing.T, binary, file, name string) {
 
 	// What is listed is seen by a reader that takes nothing.
 	var list []deadTopic
-	if err := json.Unmarshal([]byte(must("", "dlq", "list", "-o", "json", "--quiet", "2s")), &list); err != nil {
+	if err := json.Unmarshal([]byte(must("", "dlq", "list", "-o", "json", "--quiet", "6s")), &list); err != nil {
 		t.Fatal(err)
 	}
 	all := deadKeys * deadEach
@@ -96,7 +96,7 @@ func redriveKilled(t *testing.T, binary, file, name string) {
 	if l.Seen < all || len(l.Letters) != deadKeys || !reasons["no account for key0"] || !reasons["no account for key1"] || !reasons["no account for key2"] {
 		t.Fatalf("listed %+v", l)
 	}
-	if out := must("", "dlq", "show", "dead", "--key", "key1", "--quiet", "2s"); !strings.Contains(out, "id         key1-0\n") || !strings.Contains(out, "body       0\n") {
+	if out := must("", "dlq", "show", "dead", "--key", "key1", "--quiet", "6s"); !strings.Contains(out, "id         key1-0\n") || !strings.Contains(out, "body       0\n") {
 		t.Errorf("shown: %s", out)
 	}
 
@@ -124,7 +124,7 @@ func redriveKilled(t *testing.T, binary, file, name string) {
 func kill(t *testing.T, binary, file string, back *returned) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary, "dlq", "redrive", "dead", "-f", file, "--rate", "20")
+	cmd := exec.CommandContext(t.Context(), binary, "dlq", "redrive", "dead", "-f", file, "--rate", "6")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

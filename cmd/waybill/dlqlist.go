@@ -127,7 +127,12 @@ func (t *deadTopic) add(l *deadletter.Letter) {
 // shortReason is how much of a reason a table shows.
 const shortReason = 60
 
+// deadTable has no row of a topic that could not be looked at: its error says so.
 func deadTable(list []*deadTopic) string {
+	list = slices.DeleteFunc(slices.Clone(list), func(t *deadTopic) bool { return t.Error != "" && t.Seen == 0 })
+	if len(list) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "TOPIC\tWAITING\tSOURCE\tGROUP\tCOUNT\tOLDEST\tNEWEST\tREASON") // a Builder does not fail

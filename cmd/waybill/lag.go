@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-go/waybill/pubsub"
 	"github.com/waybill-go/waybill/pubsub/config"
 )
 
@@ -18,6 +19,7 @@ type lag struct {
 	Ready        *int64 `json:"ready,omitempty"`
 	Unsettled    *int64 `json:"unsettled,omitempty"` // none where the broker does not tell
 	Error        string `json:"error,omitempty"`
+	known        bool   // it is there, whether or not the broker tells more
 }
 
 func newLag(s *settings) *cobra.Command {
@@ -29,7 +31,7 @@ not yet acknowledged; "-" is what the broker does not tell. Broadcasts are left 
 them on the broker.`,
 		ValidArgsFunction: s.completeFrom((*config.Config).Subscriptions),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			cfg, client, err := s.client(cmd.Context(), func(cfg *config.Config) error { return cfg.CheckSubscriptions(names...) })
+			cfg, client, err := s.client(cmd, func(cfg *config.Config) error { return cfg.CheckSubscriptions(names...) })
 			if err != nil {
 				return err
 			}
@@ -41,9 +43,9 @@ them on the broker.`,
 			for _, name := range names {
 				l := lag{Subscription: name}
 				if b, err := client.Backlog(cmd.Context(), name); err != nil {
-					l.Error = err.Error()
-					failed = errors.Join(failed, err)
-				} else if l.Ready = &b.Ready; b.Unsettled >= 0 {
+					l.Error, l.known = err.Error(), pubsub.CodeOf(err) == pubsub.CodeUnsupported
+					failed = errors.Join(failed, missing(err))
+				} else if l.Ready, l.known = &b.Ready, true; b.Unsettled >= 0 {
 					l.Unsettled = &b.Unsettled
 				}
 				list = append(list, l)
@@ -53,7 +55,12 @@ them on the broker.`,
 	}
 }
 
+// table has no row of what could not be asked: its error says so.
 func table(list []lag) string {
+	list = slices.DeleteFunc(slices.Clone(list), func(l lag) bool { return !l.known })
+	if len(list) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "SUBSCRIPTION\tREADY\tUNSETTLED") // a Builder does not fail

@@ -82,7 +82,7 @@ func TestALife(t *testing.T) {
 
 func TestWhatFails(t *testing.T) {
 	t.Parallel()
-	file, poor, silent, made := write(t, ""), write(t, "like=sqs"), write(t, "without=backlog"), write(t, "like=kafka")
+	file, poor, silent, made, unmade := write(t, ""), write(t, "like=sqs"), write(t, "without=backlog"), write(t, "like=kafka"), write(t, "lease=9s")
 	if code, _, errs := command(t, "", "apply", "-f", made); code != 0 {
 		t.Fatal(errs)
 	}
@@ -121,6 +121,7 @@ func TestWhatFails(t *testing.T) {
 		"dlq nowhere":   {"", []string{"dlq", "redrive", "-f", file}, 2, "usage: waybill dlq redrive TOPIC"},
 		"dlq nothing":   {"", []string{"dlq", "show", "-f", made, "dead", "--quiet", "1ms"}, 1, "no dead letter like that"},
 		"lag of all":    {"", []string{"lag", "-f", file, "live"}, 3, "is a broadcast"},
+		"lag too soon":  {"", []string{"lag", "-f", unmade}, 1, `topic "orders" does not exist`},
 		"lag of no one": {"", []string{"lag", "-f", file, "billing", "biling"}, 2, `no subscription "biling"; did you mean "billing"?`},
 		"lag of others": {"", []string{"lag", "-f", file, "zzzzzzz"}, 2, `no subscription "zzzzzzz"; it has: billing, live`},
 		"lag of topic":  {"", []string{"lag", "-f", file, "orders"}, 2, `no subscription "orders", it is a topic; its subscriptions: billing, live`},
@@ -137,7 +138,7 @@ func TestWhatFails(t *testing.T) {
 		if code != c.code || strings.Count(errs, c.want) != 1 {
 			t.Errorf("%s: exit %d, %s; want %d, %q once", name, code, errs, c.code, c.want)
 		}
-		if code == 2 && out != "" && c.args[0] != "pub" {
+		if (code == 2 || (c.args[0] == "dlq" || c.args[0] == "lag") && code == 1) && out != "" && c.args[0] != "pub" {
 			t.Errorf("%s: it printed %s", name, out)
 		}
 	}
@@ -208,5 +209,24 @@ func TestCompletion(t *testing.T) {
 	}
 	if code, out, _ := command(t, "", "completion", "bash"); code != 0 || !strings.Contains(out, "waybill") {
 		t.Errorf("exit %d, got %.80s", code, out)
+	}
+}
+
+// A broker in memory that nobody has open is gone with the command, which says so.
+func TestMemoryOfTheCommandAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "alone.yaml")
+	text := strings.NewReplacer("NAME", "alone", "PARAMS", "").Replace(shop)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const want = "note: memory://alone is a broker of this command alone"
+	for _, args := range [][]string{{"apply"}, {"pub", "orders"}, {"lag"}, {"dlq", "list"}} {
+		if _, _, errs := command(t, "", append(args, "-f", path)...); strings.Count(errs, want) != 1 {
+			t.Errorf("%q: %s", args, errs)
+		}
+	}
+	if _, _, errs := command(t, "", "plan", "-f", path); errs != "" {
+		t.Errorf("plan: %s", errs)
 	}
 }

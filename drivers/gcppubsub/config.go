@@ -169,7 +169,7 @@ func (c *Config) capabilities() driver.Capabilities {
 		RetryLeast:   time.Second,
 		OrderedRetry: driver.HoldsNone,
 		Lease:        c.Lease, Hold: driver.Unlimited,
-		MessageBytes: requestBytes - 16<<10, Headers: 100 - reserved, HeaderBytes: nameBytes + valueBytes, KeyBytes: 1024, TextHeaders: true,
+		MessageBytes: requestBytes - 16<<10, Headers: attributeLimit - reserved, HeaderBytes: nameBytes + valueBytes, KeyBytes: 1024, TextHeaders: true,
 		SendBatch:     driver.Batch{Messages: 1000, Bytes: requestBytes * 9 / 10, Linger: 2 * time.Millisecond},
 		SettleBatch:   driver.Batch{Messages: 1000, Linger: 2 * time.Millisecond},
 		KeyPerSend:    true,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,11 +99,10 @@ func TestLeaseLost(t *testing.T) {
 	receiving, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
-		first := true
+		var calls atomic.Int32
 		done <- s.Receive(receiving, func(ctx context.Context, m *pubsub.Delivery) error {
 			got <- string(m.Body)
-			if first {
-				first = false
+			if calls.Add(1) == 1 {
 				d.proxy.Silence()
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
@@ -130,7 +130,7 @@ func TestShutdown(t *testing.T) {
 	must(t, err)
 	defer closing(t, client)
 	topic := "shutdown-" + unique()
-	s, err := client.Subscriber(ctx, topic, pubsub.Group("g"), pubsub.DropPermanent(), pubsub.Concurrency(1000), pubsub.DrainTimeout(20*time.Second))
+	s, err := client.Subscriber(ctx, topic, pubsub.Group("g"), pubsub.DropPermanent(), pubsub.Concurrency(1000), pubsub.DrainTimeout(time.Minute))
 	must(t, err)
 	p, err := client.Publisher(ctx, topic)
 	must(t, err)
@@ -146,18 +146,17 @@ func TestShutdown(t *testing.T) {
 		done <- s.Receive(receiving, func(ctx context.Context, _ *pubsub.Delivery) error {
 			running <- struct{}{}
 			<-pubsub.Draining(ctx)
-			return ctx.Err()
+			if ctx.Err() != nil {
+				t.Errorf("a handler was not let finish: %v", context.Cause(ctx))
+			}
+			return nil
 		})
 	}()
 	for range 1000 {
 		<-running
 	}
-	began := time.Now()
 	stop()
 	must(t, <-done)
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("shutdown took %v", took)
-	}
 	if n := len(running); n > 0 {
 		t.Errorf("%d messages were handed out after the shutdown began", n)
 	}

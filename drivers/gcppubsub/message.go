@@ -20,9 +20,10 @@ const (
 
 // Google's limits.
 const (
-	requestBytes = 10_000_000
-	nameBytes    = 256
-	valueBytes   = 1024
+	requestBytes   = 10_000_000
+	attributeLimit = 100
+	nameBytes      = 256
+	valueBytes     = 1024
 )
 
 // encode fills Google's message, which shares bytes and headers, or says why it cannot. The
@@ -84,4 +85,5 @@ func decode(from *pubsubpb.PubsubMessage, to *driver.Message) {
 	delete(to.Headers, attributeID)
 	delete(to.Headers, attributeKey)
 	delete(to.Headers, attributeEmpty)
+	died(to.Headers)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"testing"
@@ -69,8 +70,29 @@ func TestNativeDeadLetterAfterAttempts(t *testing.T) {
 	}
 	var in driver.Intake
 	must(t, letters.Receive(ctx, &in))
-	if d := &in.Deliveries[0]; string(d.Body) != "poison" || d.ID != "7" || d.Headers["CloudPubSubDeadLetterSourceDeliveryCount"] != "5" {
+	if d := &in.Deliveries[0]; string(d.Body) != "poison" || d.ID != "7" || !maps.Equal(d.Headers, map[string]string{
+		driver.HeaderDeadTopic: r.Topic, driver.HeaderDeadGroup: "g", driver.HeaderDeadAttempts: "5",
+		driver.HeaderDeadReason: "not handled in 5 deliveries of subscription " + r.Topic + ".g (Google tells no more)",
+	}) {
 		t.Errorf("dead letter has ID %q, headers %v, body %q", d.ID, d.Headers, d.Body)
+	}
+	// What the driver moves itself says why.
+	topic.Send(ctx, []driver.Message{{ID: "8", Body: []byte("worse")}}, func(int, driver.Fate, error) {})
+	in = driver.Intake{}
+	must(t, session.Receive(ctx, &in))
+	settlements := []driver.Settlement{{Receipt: &in.Deliveries[0].Receipt, Verb: driver.Dead, Err: errOfTheTest}}
+	session.Settle(ctx, settlements)
+	in = driver.Intake{}
+	must(t, letters.Receive(ctx, &in))
+	h := in.Deliveries[0].Headers
+	if at, err := time.Parse(time.RFC3339, h[driver.HeaderDeadTime]); err != nil || time.Since(at) > time.Minute {
+		t.Errorf("it died at %v: %v", at, err)
+	}
+	delete(h, driver.HeaderDeadTime)
+	if !maps.Equal(h, map[string]string{
+		driver.HeaderDeadTopic: r.Topic, driver.HeaderDeadGroup: "g", driver.HeaderDeadAttempts: "1", driver.HeaderDeadReason: errOfTheTest.Error(),
+	}) {
+		t.Errorf("the driver's own dead letter has headers %v, outcome %v", h, settlements[0].OutcomeErr)
 	}
 }
 

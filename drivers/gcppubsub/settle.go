@@ -165,8 +165,12 @@ func (s *session) bury(ctx context.Context, v *driver.Settlement) bool {
 		v.Outcome, v.OutcomeErr = driver.Failed, driver.Errorf(driver.CodeInvalid, "the subscription has no native dead letter")
 		return false
 	}
+	s.mu.Lock()
+	attempts := s.tally.attempt(h.id, h.attempts)
+	s.mu.Unlock()
 	m := proto.CloneOf(h.letter)
 	m.MessageId, m.PublishTime = "", nil
+	mark(m, s.plan.request.Topic, s.plan.request.Group, attempts, v.Err)
 	if m.OrderingKey != "" { // the dead letter's topic has no order
 		if m.Attributes == nil {
 			m.Attributes = map[string]string{}

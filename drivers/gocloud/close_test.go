@@ -97,3 +97,61 @@ func TestCloseUnderReader(t *testing.T) {
 		must(t, s.Close(t.Context()))
 	}
 }
+
+// slowly is a broker that opens one thing, and is asked to close meanwhile.
+type slowly struct {
+	departure
+	opening, open chan struct{}
+	early         bool // closed while something was opened
+}
+
+func (s *slowly) Subscription(ctx context.Context, r driver.SubscribeRequest) (*cloud.Subscription, error) {
+	close(s.opening)
+	<-s.open
+	return s.departure.Subscription(ctx, r)
+}
+
+func (s *slowly) Close(context.Context) error {
+	select {
+	case <-s.open:
+	default:
+		s.early = true
+	}
+	return nil
+}
+
+// What is opened while the connection is closed is there for the broker to close, and nothing
+// is opened after.
+func TestCloseWhileItOpens(t *testing.T) {
+	t.Parallel()
+	broker := &slowly{departure: departure{wire: make(wire), closing: make(chan struct{})}, opening: make(chan struct{}), open: make(chan struct{})}
+	d, err := gocloud.New(gocloud.Config{Connect: func(context.Context) (gocloud.Broker, error) { return broker, nil }})
+	must(t, err)
+	conn, err := d.Open(t.Context())
+	must(t, err)
+	r := driver.SubscribeRequest{TopicRequest: driver.TopicRequest{Topic: "t"}, Group: "g"}
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := conn.Declare(t.Context(), r); err != nil {
+			t.Errorf("declare: %v", err)
+		}
+	})
+	<-broker.opening
+	both.Go(func() {
+		if err := conn.Close(t.Context()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	for range 1000 {
+		runtime.Gosched() // the one who closes goes first, if it can
+	}
+	close(broker.open)
+	both.Wait()
+	if broker.early {
+		t.Error("the broker was closed while it opened something")
+	}
+	r.Group = "late"
+	if err := conn.Declare(t.Context(), r); driver.CodeOf(err) != driver.CodeClosed {
+		t.Errorf("after Close: %v", err)
+	}
+}

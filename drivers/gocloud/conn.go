@@ -20,7 +20,7 @@ type conn struct {
 	config   *Config
 	counts   *driver.Tally // attempts of what went back, by marks
 	broker   Broker
-	watching sync.WaitGroup
+	watching driver.Calls
 	closing  sync.Once
 
 	opening chan struct{} // holds a token while something is opened, so that nothing is twice
@@ -71,6 +71,9 @@ func shared[T comparable, G any](ctx context.Context, c *conn, known map[place]T
 	select {
 	case c.opening <- struct{}{}:
 		defer func() { <-c.opening }()
+	case <-c.Done():
+		var none T
+		return none, c.Err()
 	case <-ctx.Done():
 		var none T
 		return none, context.Cause(ctx)
@@ -158,6 +161,10 @@ func (c *conn) Subscribe(ctx context.Context, r driver.SubscribeRequest) (driver
 
 func (c *conn) Close(ctx context.Context) (err error) {
 	c.closing.Do(func() {
+		select {
+		case c.opening <- struct{}{}: // to stay: what is being opened is the broker's to close, and nothing is any more
+		case <-ctx.Done():
+		}
 		err = fail("close", c.broker.Close(ctx)) // sends what waits to be acknowledged
 		c.End(errClosed)
 		c.mu.Lock()
@@ -166,7 +173,7 @@ func (c *conn) Close(ctx context.Context) (err error) {
 		for _, r := range readers {
 			r.run.Wait()
 		}
-		c.watching.Wait()
+		c.watching.Wait(ctx)
 	})
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,12 +180,11 @@ func TestHandlerStuckPastTheRebalance(t *testing.T) {
 	must(t, p.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	first := true
+	var calls atomic.Int32
 	go func() {
 		done <- s.Receive(ctx, func(ctx context.Context, d *pubsub.Delivery) error {
 			started <- d.Attempt
-			if first {
-				first = false
+			if calls.Add(1) == 1 {
 				<-ctx.Done()
 				stuck <- context.Cause(ctx)
 				<-free

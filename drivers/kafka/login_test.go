@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -105,13 +106,25 @@ func TestLoginIsRenewed(t *testing.T) {
 	c.Logger = slog.New(lost)
 	d := set(t, c)
 	s := d.join()
+	opened, err := d.conn.Topic(t.Context(), d.request.TopicRequest)
+	must(t, err)
+	w := opened.(*topic).wire.(*saramaWire)
+	var first map[int32]*outlet
 	for i := range 16 { // twice as long as the broker lets a login be
-		d.send(i, i+1)
+		stored := make(chan error, 1)
+		opened.Send(t.Context(), []driver.Message{{}}, func(_ int, _ driver.Fate, err error) { stored <- err })
+		must(t, <-stored)
+		if i == 0 {
+			first = maps.Clone(w.outlets)
+		}
 		d.settle(s, driver.Ack, d.take(s, 1)...)
 		wait(t.Context(), 750*time.Millisecond)
 	}
 	if n := lost.n.Load(); n > 0 {
 		t.Errorf("%d connections were lost", n)
+	}
+	if must(t, opened.Close(t.Context())); !maps.Equal(w.outlets, first) {
+		t.Error("connections for publishing were lost")
 	}
 	must(t, s.Close(t.Context()))
 }

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"maps"
 	"net"
 	"testing"
 	"time"
@@ -66,6 +67,44 @@ func TestPublishTimeNeedsNoTable(t *testing.T) {
 		describe(&amqp.Delivery{Headers: p.Headers, Timestamp: p.Timestamp}, &d)
 		if !d.PublishTime.Equal(want) || d.Key != key {
 			t.Errorf("key %q: got %q, published at %v, want %v", key, d.Key, d.PublishTime, want)
+		}
+	}
+}
+
+// What RabbitMQ tells of a death becomes the headers of a dead letter.
+func TestDeaths(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	entry := func(queue, reason string, times int64) []any {
+		return []any{amqp.Table{"queue": queue, "reason": reason, "count": times, "time": at}, amqp.Table{"queue": "earlier", "reason": "rejected"}}
+	}
+	for name, c := range map[string]struct {
+		deaths               any
+		topic, group, reason string // no topic: not a dead letter
+	}{
+		"group":         {entry("orders/billing", "rejected", 1), "orders", "billing", "rejected by its reader (RabbitMQ tells no more)"},
+		"partition":     {entry("orders/billing/3", "maxlen", 1), "orders", "billing", "the queue was full (RabbitMQ tells no more)"},
+		"queue":         {entry("images", "expired", 3), "images", "", "expired in the queue, 3 times (RabbitMQ tells no more)"},
+		"queue in part": {entry("images//3", "delivery_limit", 1), "images", "", "returned more often than the queue's delivery limit (RabbitMQ tells no more)"},
+		"new reason":    {entry("images", "boredom", 0), "images", "", "boredom (RabbitMQ tells no more)"},
+		"delay":         {entry("orders/billing/delay/5s", "expired", 1), "", "", ""},
+		"nothing":       {[]any{}, "", "", ""},
+		"no table":      {[]any{"x"}, "", "", ""},
+		"no list":       {"x", "", "", ""},
+	} {
+		var d driver.Delivery
+		describe(&amqp.Delivery{Headers: amqp.Table{"x-death": c.deaths, "dead-letter-reason": "old", "dead-letter-attempts": "7", headerFailed: int64(2)}}, &d)
+		want := map[string]string{"dead-letter-reason": "old", "dead-letter-attempts": "7"}
+		attempt := 3
+		if c.topic != "" {
+			want = map[string]string{"dead-letter-topic": c.topic, "dead-letter-reason": c.reason, "dead-letter-time": "2026-11-30T12:00:00Z"}
+			attempt = 1
+		}
+		if c.group != "" {
+			want["dead-letter-group"] = c.group
+		}
+		if !maps.Equal(d.Headers, want) || d.Attempt != attempt {
+			t.Errorf("%s: headers %v, attempt %d; want %v, %d", name, d.Headers, d.Attempt, want, attempt)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"time"
@@ -100,7 +101,8 @@ var passing = map[string]bool{
 	"x-last-death-exchange": true, "x-last-death-queue": true, "x-last-death-reason": true,
 }
 
-// describe fills in a delivery from an AMQP message. Nothing of it is shared but the
+// describe fills in a delivery from an AMQP message, whose death, if it is a dead letter of the
+// broker's, becomes the headers that all dead letters have. Nothing of it is shared but the
 // body.
 func describe(raw *amqp.Delivery, d *driver.Delivery) (failed int) {
 	d.ID, d.Body = raw.MessageId, raw.Body
@@ -132,8 +134,19 @@ func describe(raw *amqp.Delivery, d *driver.Delivery) (failed int) {
 			d.Headers[name] = text(value)
 		}
 	}
-	if _, counted := raw.Headers["x-delivery-count"]; !counted && raw.Redelivered {
+	own, counted := whole(raw.Headers["x-delivery-count"])
+	if !counted && raw.Redelivered {
 		failed++ // a classic queue tells no more
+	}
+	if dead, ok := buried(raw.Headers); ok {
+		failed = dead.since(raw, int(own))
+		if d.Headers == nil {
+			d.Headers = make(map[string]string, len(deadHeaders))
+		}
+		for _, name := range deadHeaders {
+			delete(d.Headers, name)
+		}
+		maps.Copy(d.Headers, dead.headers())
 	}
 	d.Attempt = failed + 1
 	return failed

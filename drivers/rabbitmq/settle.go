@@ -249,6 +249,14 @@ func (f *feed) again(r *driver.Receipt) *amqp.Publishing {
 			headers[name] = value
 		}
 	}
+	if dead, ok := buried(raw.Headers); ok { // the copy does not have it from the broker
+		for _, name := range deadHeaders {
+			delete(headers, name)
+		}
+		for name, value := range dead.headers() {
+			headers[name] = value
+		}
+	}
 	headers[headerFailed] = int64(f.attempts(r))
 	return &amqp.Publishing{
 		Headers: headers, ContentType: raw.ContentType, ContentEncoding: raw.ContentEncoding, DeliveryMode: amqp.Persistent,

@@ -21,6 +21,8 @@ import (
 //	orders//x...      queue of a broadcast
 //	QUEUE/dead        exchange for the queue's dead letters
 //	QUEUE/delay/5s    messages that come back to the queue after 5 s; TOPIC//delay/5s to the exchange
+const delayInfix = "/delay/"
+
 func groupQueue(r *driver.SubscribeRequest) string {
 	if r.Kind == driver.Queue {
 		return r.Topic
@@ -383,7 +385,7 @@ func roundDelay(d time.Duration) time.Duration {
 // on, and makes it unless it was lately. It outlives all that is sent to it.
 func (c *conn) delayQueue(ctx context.Context, prefix, exchange, key string, d time.Duration) (string, error) {
 	d = roundDelay(d)
-	name := prefix + "/delay/" + d.String()
+	name := prefix + delayInfix + d.String()
 	c.mu.Lock()
 	fresh := time.Since(c.delays[name]) < c.config.DelayExpiry/2
 	c.mu.Unlock()

@@ -180,11 +180,16 @@ func TestNativeDeadLetterCounts(t *testing.T) {
 		c, topic := client(t, b, ""), fresh("counts")
 		s, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.NativeDeadLetter(topic+"-dead", 3))
 		must(t, err)
-		letters, err := c.Subscriber(t.Context(), topic+"-dead", pubsub.Queue(), pubsub.DropPermanent())
+		letters, err := c.Subscriber(t.Context(), topic+"-dead", pubsub.Queue(), pubsub.NativeDeadLetter(topic+"-never", 2))
 		must(t, err)
 		p, err := c.Publisher(t.Context(), topic)
 		must(t, err)
-		dead := receive(t, letters, nil)
+		dead := receive(t, letters, func(_ context.Context, d *pubsub.Delivery) error {
+			if d.Attempt == 1 {
+				return pubsub.RetryAfter(2*time.Second, errOfTheTest)
+			}
+			return nil
+		})
 		seen := receive(t, s, func(_ context.Context, d *pubsub.Delivery) error {
 			copy(d.Body, "xxxxxx") // a handler may; what comes again is as published
 			return pubsub.RetryAfter(time.Second, errOfTheTest)
@@ -195,8 +200,25 @@ func TestNativeDeadLetterCounts(t *testing.T) {
 				t.Errorf("attempt %d is %d", i+1, d.Attempt)
 			}
 		}
-		if d := next(t, dead); string(d.Body) != "poison" || d.ID != "id" || !maps.Equal(d.Headers, map[string]string{"h": "v"}) {
-			t.Errorf("dead letter: %q, %q, %v", d.ID, d.Body, d.Headers)
+		// It counts from 1 again, also when it comes a second time, and by a delay.
+		var died string
+		for i := range 2 {
+			d := next(t, dead)
+			if string(d.Body) != "poison" || d.ID != "id" || d.Attempt != i+1 {
+				t.Errorf("dead letter: %q, %q, attempt %d", d.ID, d.Body, d.Attempt)
+			}
+			at := d.Headers[driver.HeaderDeadTime]
+			if when, err := time.Parse(time.RFC3339, at); err != nil || time.Since(when) > time.Minute || i > 0 && at != died {
+				t.Errorf("it died at %q, before at %q", at, died)
+			}
+			died = at
+			delete(d.Headers, driver.HeaderDeadTime)
+			if want := map[string]string{
+				"h": "v", driver.HeaderDeadTopic: topic, driver.HeaderDeadGroup: "g",
+				driver.HeaderDeadReason: "rejected by its reader (RabbitMQ tells no more)",
+			}; !maps.Equal(d.Headers, want) {
+				t.Errorf("dead letter %d has headers %v, want %v", i, d.Headers, want)
+			}
 		}
 		none(t, seen, 300*time.Millisecond)
 	})

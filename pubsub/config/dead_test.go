@@ -62,7 +62,7 @@ subscriptions:
 			t.Fatal(err)
 		}
 	}
-	quiet := pubsub.BrowsePolicy{Quiet: 20 * time.Millisecond}
+	quiet := pubsub.BrowsePolicy{Quiet: 300 * time.Millisecond}
 	var sources []string
 	err = client.Letters(t.Context(), "dead", deadletter.Filter{}, quiet, func(l deadletter.Letter) bool {
 		sources = append(sources, l.Source)
@@ -167,7 +167,7 @@ subscriptions: {billing: {topic: orders, group: billing, dead-letter: {topic: de
 		if err := dead.Publish(t.Context(), &pubsub.Message{}); err != nil {
 			t.Fatal(err)
 		}
-		report, err := client.Redrive(t.Context(), "dead", deadletter.Policy{Quiet: 20 * time.Millisecond})
+		report, err := client.Redrive(t.Context(), "dead", deadletter.Policy{Quiet: 300 * time.Millisecond})
 		if err != nil || report.Redriven != 1 {
 			t.Errorf("%+v, %v", report, err)
 		}
@@ -187,7 +187,7 @@ topics: {orders: {}, dead: {kind: queue}}
 subscriptions: {billing: {topic: orders, group: billing, dead-letter: {topic: dead}}}
 `)
 	defer client.Close(context.WithoutCancel(t.Context()))
-	policy, quiet := deadletter.Policy{Quiet: 20 * time.Millisecond}, pubsub.BrowsePolicy{Quiet: 20 * time.Millisecond}
+	policy, quiet := deadletter.Policy{Quiet: 300 * time.Millisecond}, pubsub.BrowsePolicy{Quiet: 300 * time.Millisecond}
 	look := func(deadletter.Letter) bool { return true }
 	broker, _ := client.Broker("main")
 	for range 2 {

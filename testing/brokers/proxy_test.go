@@ -10,6 +10,9 @@ import (
 	"github.com/waybill-go/waybill/testing/brokers"
 )
 
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
 // echo is a server that says everything again.
 func echo(t *testing.T) string {
 	t.Helper()
@@ -55,29 +58,29 @@ func TestProxyCutsAndRestores(t *testing.T) {
 	t.Parallel()
 	p := brokers.NewProxy(t, echo(t))
 	c := dial(t, p)
-	if err := talk(t, c, 5*time.Second); err != nil {
+	if err := talk(t, c, patience); err != nil {
 		t.Fatal(err)
 	}
 	p.Cut()
-	if err := talk(t, c, 5*time.Second); err == nil {
+	if err := talk(t, c, patience); err == nil {
 		t.Error("a cut connection still talks")
 	}
 	if c, err := net.Dial("tcp", p.Address()); err == nil { // or it is reset at once
-		if err := talk(t, c, 5*time.Second); err == nil {
+		if err := talk(t, c, patience); err == nil {
 			t.Error("a new connection passes a cut")
 		}
 		c.Close()
 	}
 	p.Restore()
 	c = dial(t, p)
-	if err := talk(t, c, 5*time.Second); err != nil {
+	if err := talk(t, c, patience); err != nil {
 		t.Fatal(err)
 	}
 	p.Reset()
-	if err := talk(t, c, 5*time.Second); err == nil {
+	if err := talk(t, c, patience); err == nil {
 		t.Error("a reset connection still talks")
 	}
-	if err := talk(t, dial(t, p), 5*time.Second); err != nil {
+	if err := talk(t, dial(t, p), patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -86,7 +89,7 @@ func TestProxyIsSilentAndSlow(t *testing.T) {
 	t.Parallel()
 	p := brokers.NewProxy(t, echo(t))
 	c := dial(t, p)
-	if err := talk(t, c, 5*time.Second); err != nil {
+	if err := talk(t, c, patience); err != nil {
 		t.Fatal(err)
 	}
 	p.Silence()
@@ -94,13 +97,13 @@ func TestProxyIsSilentAndSlow(t *testing.T) {
 		t.Error("silence was broken")
 	}
 	p.Restore()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "hello\n" {
 		t.Errorf("after the silence: %q, %v: want what was held back", line, err)
 	}
 	p.Latency(100 * time.Millisecond)
 	start := time.Now()
-	if err := talk(t, c, 5*time.Second); err != nil {
+	if err := talk(t, c, patience); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(start); took < 200*time.Millisecond {
@@ -110,7 +113,7 @@ func TestProxyIsSilentAndSlow(t *testing.T) {
 	p.Bandwidth(100 << 10)
 	start = time.Now()
 	go c.Write(make([]byte, 32<<10))
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(c, make([]byte, 32<<10)); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func TestRabbitMQOffersTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	c.Write([]byte("AMQP\x00\x00\x09\x01"))
 	start := make([]byte, 2048)
 	if n, err := c.Read(start); err != nil || !strings.Contains(string(start[:n]), "EXTERNAL") {
