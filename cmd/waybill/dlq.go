@@ -140,6 +140,7 @@ func (p *picking) client(cmd *cobra.Command, s *settings, topics ...string) (*co
 	if err := cfg.CheckOrigin(p.filter.Source, p.filter.Group); err != nil {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %v\n", err) // nobody is left to tell
 	}
+	noteMemory(cmd, cfg)
 	cfg = cfg.DeclareNothing()
 	client, err := cfg.Client(cmd.Context())
 	return cfg, client, err

@@ -31,7 +31,7 @@ not yet acknowledged; "-" is what the broker does not tell. Broadcasts are left 
 them on the broker.`,
 		ValidArgsFunction: s.completeFrom((*config.Config).Subscriptions),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			cfg, client, err := s.client(cmd.Context(), func(cfg *config.Config) error { return cfg.CheckSubscriptions(names...) })
+			cfg, client, err := s.client(cmd, func(cfg *config.Config) error { return cfg.CheckSubscriptions(names...) })
 			if err != nil {
 				return err
 			}

@@ -50,6 +50,7 @@ It prints the plan that it carried out. If something fails it changes nothing, a
 			if err != nil {
 				return err
 			}
+			noteMemory(cmd, cfg)
 			plan, err := cfg.Apply(cmd.Context())
 			if plan == nil {
 				return err

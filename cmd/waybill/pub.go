@@ -71,7 +71,7 @@ Messages that fail are named by file and line on standard error, and the exit co
 			if p.format != "line" && p.format != "json" && p.format != "whole" {
 				return usage(fmt.Errorf("format %q is not one of line, json, whole", p.format))
 			}
-			_, client, err := s.client(cmd.Context(), func(cfg *config.Config) error { return cfg.CheckTopics(list[0]) })
+			_, client, err := s.client(cmd, func(cfg *config.Config) error { return cfg.CheckTopics(list[0]) })
 			if err != nil {
 				return err
 			}

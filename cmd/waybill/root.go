@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-go/waybill/drivers/memory"
 	"github.com/waybill-go/waybill/pubsub/config"
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -84,7 +86,7 @@ func (s *settings) load() (*config.Config, error) {
 }
 
 // client opens the file's brokers, once check has found nothing wrong with what was asked.
-func (s *settings) client(ctx context.Context, check func(*config.Config) error) (*config.Config, *config.Client, error) {
+func (s *settings) client(cmd *cobra.Command, check func(*config.Config) error) (*config.Config, *config.Client, error) {
 	cfg, err := s.load()
 	if err != nil {
 		return nil, nil, err
@@ -92,8 +94,21 @@ func (s *settings) client(ctx context.Context, check func(*config.Config) error)
 	if err := check(cfg); err != nil {
 		return nil, nil, err
 	}
-	client, err := cfg.Client(ctx)
+	noteMemory(cmd, cfg)
+	client, err := cfg.Client(cmd.Context())
 	return cfg, client, err
+}
+
+// noteMemory says that a broker in memory ends with the command, unless something else in the
+// process has it open.
+func noteMemory(cmd *cobra.Command, cfg *config.Config) {
+	for _, place := range cfg.Places() {
+		name, ok := strings.CutPrefix(place, "memory://")
+		if _, open := memory.Named(name); ok && !open {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), // nobody is left to tell
+				"note: %s is a broker of this command alone: it is empty, and gone when the command ends\n", place)
+		}
+	}
 }
 
 // closed closes a client when a command is done, also after Ctrl-C.

@@ -51,7 +51,7 @@ With -o json, each line is an object that "waybill pub --format json" takes.`,
 			if r.count < 0 {
 				return usage(fmt.Errorf("count %d is negative", r.count))
 			}
-			_, client, err := s.client(cmd.Context(), func(cfg *config.Config) error { return cfg.CheckSubscriptions(list[0]) })
+			_, client, err := s.client(cmd, func(cfg *config.Config) error { return cfg.CheckSubscriptions(list[0]) })
 			if err != nil {
 				return err
 			}

@@ -211,3 +211,22 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("exit %d, got %.80s", code, out)
 	}
 }
+
+// A broker in memory that nobody has open is gone with the command, which says so.
+func TestMemoryOfTheCommandAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "alone.yaml")
+	text := strings.NewReplacer("NAME", "alone", "PARAMS", "").Replace(shop)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const want = "note: memory://alone is a broker of this command alone"
+	for _, args := range [][]string{{"apply"}, {"pub", "orders"}, {"lag"}, {"dlq", "list"}} {
+		if _, _, errs := command(t, "", append(args, "-f", path)...); strings.Count(errs, want) != 1 {
+			t.Errorf("%q: %s", args, errs)
+		}
+	}
+	if _, _, errs := command(t, "", "plan", "-f", path); errs != "" {
+		t.Errorf("plan: %s", errs)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -96,5 +97,73 @@ func TestSendWhileTheConnectionIsCut(t *testing.T) {
 	})
 	if want := [3]driver.Fate{driver.Stored, driver.Aborted, driver.Aborted}; fates != want {
 		t.Errorf("fates %v, want %v", fates, want)
+	}
+}
+
+// A key that a quiesced session has nothing of any more goes to another, though the session
+// has other messages for long.
+func TestQuiescedSessionKeepsNoKeys(t *testing.T) {
+	t.Parallel()
+	for _, early := range []bool{false, true} {
+		b, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := b.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := driver.SubscribeRequest{TopicRequest: driver.TopicRequest{Topic: "t", Ordered: true}, Group: "g"}
+		open := func() driver.Session {
+			s, err := c.Subscribe(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Credit(2, 1000)
+			return s
+		}
+		leaving := open()
+		topic, err := c.Topic(t.Context(), r.TopicRequest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(keys ...string) {
+			for _, k := range keys {
+				topic.Send(t.Context(), []driver.Message{{Key: k}}, func(int, driver.Fate, error) {})
+			}
+		}
+		send("a", "b")
+		var in driver.Intake
+		if err := leaving.Receive(t.Context(), &in); err != nil || len(in.Deliveries) != 2 {
+			t.Fatalf("%d deliveries, %v", len(in.Deliveries), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		other := open()
+		got := make(chan driver.Intake, 1)
+		go func() {
+			var next driver.Intake
+			_ = other.Receive(ctx, &next)
+			got <- next
+		}()
+		for b.topics["t"].groups["g"].waiting.Load() == 0 {
+			runtime.Gosched()
+		}
+		if early {
+			send("b")
+		}
+		if err := leaving.Quiesce(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if !early {
+			send("b")
+		}
+		leaving.Settle(ctx, []driver.Settlement{{Receipt: &in.Deliveries[1].Receipt, Verb: driver.Ack}})
+		if next := <-got; len(next.Deliveries) != 1 || next.Deliveries[0].Key != "b" {
+			t.Errorf("early %t: another session got %d deliveries", early, len(next.Deliveries))
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -169,9 +169,10 @@ func (g *group) delay(e *entry, due moment) {
 	g.arm(due)
 }
 
-// offer lists a lane where a session may find it.
+// offer lists a lane where a session may find it. That of a session which takes nothing more
+// is listed when nothing of it is out any more.
 func (g *group) offer(l *lane) {
-	if l.listed || l.shut != nil || l.list.count == 0 {
+	if l.listed || l.shut != nil || l.list.count == 0 || l.holder != nil && l.holder.quiesced {
 		return
 	}
 	l.listed = true

@@ -342,6 +342,11 @@ func (s *session) Quiesce(context.Context) error {
 	}
 	s.quiesced = true
 	s.wake.Poke()
+	for _, l := range s.lanes {
+		l.listed = false
+		g.tidy(l)
+	}
+	s.lanes = nil
 	s.pass()
 	return nil
 }

@@ -103,6 +103,17 @@ func (c *Config) DeclareNothing() *Config {
 	return &same
 }
 
+// Places lists where the brokers are that topics are on, as URLs without user, password and
+// parameters, in the order of the file.
+func (c *Config) Places() []string {
+	var places []string
+	for _, name := range c.used() {
+		b := c.doc.Brokers[name]
+		places = append(places, b.place())
+	}
+	return places
+}
+
 // Topics lists the topics by their names in the file, in its order.
 func (c *Config) Topics() []string { return names(c, "topics", c.doc.Topics) }
 

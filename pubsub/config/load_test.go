@@ -234,3 +234,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Where the brokers are that topics are on is told without what is secret.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("f.yaml", []byte(`
+broker: main
+brokers: {main: {url: "memory://shop?lease=3s"}, idle: {url: "memory://idle"}, old: {url: "memory://ada:hunter2@old"}}
+topics: {orders: {}, sales: {broker: old}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Places()); got != "[memory://shop memory://old]" {
+		t.Error(got)
+	}
+}
