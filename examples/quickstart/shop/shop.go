@@ -41,7 +41,7 @@ func Run(ctx context.Context, w io.Writer, broker string, orders int) error {
 	if orders < 1 {
 		return fmt.Errorf("%d orders: want 1 or more", orders)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	client, err := pubsub.Open(ctx, broker)
 	if err != nil {
