@@ -152,7 +152,7 @@ func TestContextBoundsTheWaitingBehindAStuckSend(t *testing.T) {
 // Keys that failed are remembered only for what was with the driver then, also where
 // there is always something with the driver.
 func TestFailedKeysAreForgotten(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // alone: the heap is everybody's
 		b := newScripted(driver.Capabilities{SendNeverBlocks: true})
 		var last func(driver.Fate, error)
 		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
