@@ -11,8 +11,9 @@ import (
 // faultTimeout bounds a fault whose context has no deadline.
 const faultTimeout = 90 * time.Second
 
-// Stop asks nodes, all if none is named, to end in good order, and waits until they have. Nodes are
-// counted from 0.
+// Stop asks nodes, all if none is named, to end in good order, and waits until they have. One that has
+// not within half a minute is killed, such as a Kafka that waits for controllers that were stopped before
+// it. Nodes are counted from 0.
 func (b *Broker) Stop(ctx context.Context, nodes ...int) error {
 	return b.each(ctx, keeper.Stop, nodes)
 }

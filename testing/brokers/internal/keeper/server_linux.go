@@ -102,12 +102,25 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-// stop asks the process to end.
+// orderly is how long a process may take to end by itself. A Kafka whose controllers were
+// stopped before it waits for them for five minutes.
+const orderly = 30 * time.Second
+
+// stop asks the process to end, and ends it where that takes too long.
 func (s *server) stop(ctx context.Context) error {
 	return s.with(ctx, true, func() error {
 		// One that is paused would not hear of it.
 		if err := errors.Join(s.cmd.Process.Signal(syscall.SIGTERM), s.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			return err
+		}
+		patience := time.NewTimer(orderly)
+		defer patience.Stop()
+		select {
+		case <-s.exited:
+			return nil
+		case <-patience.C:
+			_ = s.cmd.Process.Kill() // or it has just ended
+		case <-ctx.Done():
 		}
 		return s.gone(ctx)
 	})
