@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -311,7 +312,11 @@ func (b *batcher) abandon(ctx context.Context, o *outgoing) error {
 		return o.err
 	}
 	o.abandoned = true
-	return unconfirmed(context.Cause(ctx))
+	why := context.Cause(ctx)
+	if b.last != nil {
+		why = fmt.Errorf("%w (%s)", why, b.last.Error())
+	}
+	return unconfirmed(why)
 }
 
 // lapse ends the waiting of all whose contexts have ended: a Publish through middleware

@@ -540,6 +540,30 @@ func TestPublishWhoseContextEndsWhileSentIsUnconfirmed(t *testing.T) {
 	})
 }
 
+// What went wrong before is told beside the context's end, which alone says nothing of it.
+func TestUnconfirmedSaysWhatWentWrong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{ResendUnknown: true})
+		var tell func()
+		b.send = func(n int, batch []driver.Message, fate func(int, driver.Fate, error)) {
+			if n == 1 {
+				all(driver.Unknown, errBoom)(n, batch, fate)
+				return
+			}
+			tell = func() { all(driver.Stored, nil)(n, batch, fate) }
+		}
+		c := b.client(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := open(t, c).Publish(ctx, &pubsub.Message{})
+		if !errors.Is(err, pubsub.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), errBoom.Error()) {
+			t.Errorf("got %v", err)
+		}
+		tell()
+		closeAll(t, c)
+	})
+}
+
 func TestCloseSendsWhatWasTaken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{SendBatch: driver.Batch{Messages: 1}})
