@@ -85,6 +85,9 @@ func meetsSubscription(key string, s subscription, t topic, caps pubsub.Capabili
 	if s.Lease > 0 && caps.Lease == 0 {
 		f.at(under(key, "lease"), unsupported(fmt.Sprintf("asks for %v, and %s does not lease messages", time.Duration(s.Lease), &caps)))
 	}
+	if s.Broadcast && caps.BroadcastHolds {
+		caps.RetryDelay = 0
+	}
 	return met(subscriptionNeeds(key, s, t), caps, f)
 }
 

@@ -3,10 +3,12 @@ package config
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // shop is testdata/shop.yaml on the memory driver, like another broker.
@@ -46,6 +48,19 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 		compare(t, filepath.Join("testdata", "plan", name+".json"), append(text, '\n'))
+	}
+}
+
+// Where broadcasts' retries wait here and others' on the broker, a plan says so of each.
+func TestRetriesOfABroadcastInPlans(t *testing.T) {
+	t.Parallel()
+	caps := pubsub.Capabilities{Groups: true, Broadcast: true, RetryDelay: driver.Unlimited, Hold: driver.Unlimited, BroadcastHolds: true}
+	for broadcast, want := range map[bool]pubsub.Means{true: pubsub.Engine, false: pubsub.Native} {
+		promises := meetsSubscription("s", subscription{Broadcast: broadcast}, topic{}, caps, &faults{})
+		i := slices.IndexFunc(promises, func(p pubsub.Promise) bool { return p.Name == "delayed retry" })
+		if i < 0 || promises[i].Means != want {
+			t.Errorf("broadcast %v: promises %v, want delayed retry %v", broadcast, promises, want)
+		}
 	}
 }
 
