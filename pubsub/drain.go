@@ -21,9 +21,9 @@ func (r *receiver) shutDown(s *session) error {
 	defer cut()
 	deadline := time.AfterFunc(r.config.drain, r.hurry)
 	defer deadline.Stop()
-	close(r.drain)
 	r.mu.Lock()
 	r.draining, r.leaving, r.cutIntake = true, s, cut
+	close(r.drain) // with the lock: a handler that ends for it must not make room for the next
 	r.quieten()
 	if r.rushed {
 		r.rush()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,4 +264,28 @@ func TestDrainOfASessionThatSaysQuiescedAgain(t *testing.T) {
 			t.Errorf("settled %q; the handler ended after %v by %v", verbs(r.session.log()), ended, cause)
 		}
 	})
+}
+
+// A handler that ends because a drain begins makes no room for the next message.
+func TestNothingStartsOnceADrainHasBegun(t *testing.T) {
+	t.Parallel()
+	for range 300 {
+		b := newScripted(driver.Capabilities{})
+		var starts atomic.Int32
+		started := make(chan struct{}, 100)
+		r := receive(t, b, func(ctx context.Context, _ *pubsub.Delivery) error {
+			starts.Add(1)
+			started <- struct{}{}
+			<-pubsub.Draining(ctx)
+			return nil
+		}, pubsub.Concurrency(4))
+		r.session.give(1, make([]driver.Message, 50)...)
+		for range 4 {
+			<-started
+		}
+		r.end(nil)
+		if n := starts.Load(); n != 4 {
+			t.Fatalf("%d handlers were started, want 4", n)
+		}
+	}
 }

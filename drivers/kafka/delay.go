@@ -111,7 +111,7 @@ func timeIn(m *sarama.ConsumerMessage, name string) (time.Time, bool) {
 	return time.UnixMilli(n), ok
 }
 
-// delayed makes a parcel of a copy that is due later.
+// delayed makes a parcel of a copy that is due later: in whole milliseconds, and not before.
 func delayed(m *sarama.ConsumerMessage, due time.Time, failed int) parcel {
 	published, ok := timeIn(m, publishedHeader)
 	if !ok {
@@ -126,7 +126,7 @@ func delayed(m *sarama.ConsumerMessage, due time.Time, failed int) parcel {
 		}
 	}
 	for name, value := range map[string]int64{
-		dueHeader: due.UnixMilli(), attemptsHeader: before + int64(failed), publishedHeader: published.UnixMilli(),
+		dueHeader: due.Add(time.Millisecond - 1).UnixMilli(), attemptsHeader: before + int64(failed), publishedHeader: published.UnixMilli(),
 	} {
 		p.copied.Headers = append(p.copied.Headers, &sarama.RecordHeader{Key: []byte(name), Value: strconv.AppendInt(nil, value, 10)})
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"strconv"
 	"testing"
 	"time"
 
@@ -197,5 +198,23 @@ func failing(next pubsub.Handler) pubsub.Handler {
 			return pubsub.RetryAfter(time.Second+time.Duration(d.Attempt)*time.Second, errors.New("as the test wants"))
 		}
 		return next(ctx, d)
+	}
+}
+
+func TestDelayedIsNeverEarly(t *testing.T) {
+	t.Parallel()
+	for _, due := range []time.Time{time.UnixMilli(1000), time.UnixMilli(1000).Add(1), time.UnixMilli(1001).Add(-1)} {
+		p := delayed(&sarama.ConsumerMessage{}, due, 1)
+		var got time.Time
+		for _, h := range p.copied.Headers {
+			if string(h.Key) == dueHeader {
+				n, err := strconv.ParseInt(string(h.Value), 10, 64)
+				must(t, err)
+				got = time.UnixMilli(n)
+			}
+		}
+		if early := due.Sub(got); early > 0 || early <= -time.Millisecond {
+			t.Errorf("what is due at %v comes at %v", due, got)
+		}
 	}
 }

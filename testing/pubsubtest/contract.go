@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub"
@@ -91,6 +92,39 @@ func (m *member) take(n int) []driver.Delivery {
 	m.kit.Helper()
 	list, _ := m.intake(n)
 	return list
+}
+
+// first waits for a delivery to any of some members.
+func (k *kit) first(members ...*member) driver.Delivery {
+	k.Helper()
+	ctx, cancel := context.WithTimeout(k.ctx, k.Patience)
+	defer cancel()
+	found := make(chan driver.Delivery, len(members))
+	var all sync.WaitGroup
+	for _, m := range members {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				var in driver.Intake
+				err := m.Receive(ctx, &in)
+				if len(in.Deliveries) > 0 {
+					found <- in.Deliveries[0]
+					cancel()
+				}
+				if err != nil && ctx.Err() == nil {
+					k.Errorf("Receive: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case d := <-found:
+		return d
+	default:
+		k.Fatalf("no delivery within %v", k.Patience)
+		panic("unreachable")
+	}
 }
 
 // intake receives n deliveries and the revocations that come with them.

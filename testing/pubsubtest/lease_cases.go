@@ -39,14 +39,14 @@ var leaseCases = []Case{
 		},
 	},
 	{
-		Name: "lease/expires", Why: "When a member goes silent its messages come to another: a crash loses nothing.",
+		Name: "lease/expires", Why: "What a silent member has comes again when its lease ends: a crash loses nothing.",
 		needs: needsLease,
 		run: func(k *kit) {
 			conn, r := k.leased()
 			silent := k.join(conn, r)
 			k.sendKeyed(conn, r.TopicRequest, "", "x")
 			old := silent.take(1)[0]
-			again := k.join(k.conn(), r).take(1)[0]
+			again := k.first(silent, k.join(k.conn(), r)) // a broker may prefer the old one, which is there
 			if string(again.Body) != "x" {
 				k.Errorf("got %q", again.Body)
 			}
