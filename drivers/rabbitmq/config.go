@@ -160,7 +160,7 @@ func (c *Config) capabilities(v version) driver.Capabilities {
 		Hold:         c.ConsumerTimeout - c.ConsumerTimeout/30,
 		MessageBytes: largest,
 		SendBatch:    driver.Batch{Messages: 256}, SendWindow: c.Unconfirmed,
-		SettleBatch: driver.Batch{Linger: 2 * time.Millisecond},
+		SettleBatch: driver.Batch{Linger: 5 * time.Millisecond},
 		SendsPerKey: c.SendsPerKey, ResendUnknown: true,
 		Backlog: true,
 	}
