@@ -144,6 +144,20 @@ func TestStreamsAndAcksFail(t *testing.T) {
 	}
 }
 
+// attach opens a session and its topic on a connection of their own, which is closed at the end.
+func attach(t *testing.T, f *fake, parameters string, r driver.SubscribeRequest) (driver.Session, driver.Topic) {
+	t.Helper()
+	conn, err := from(t, f.url(), parameters).Open(t.Context())
+	must(t, err)
+	t.Cleanup(func() { must(t, conn.Close(context.Background())) })
+	must(t, conn.Declare(t.Context(), r))
+	session, err := conn.Subscribe(t.Context(), r)
+	must(t, err)
+	topic, err := conn.Topic(t.Context(), r.TopicRequest)
+	must(t, err)
+	return session, topic
+}
+
 // TestExactlyOnceResults settles three messages of which Google takes one: the others'
 // results are theirs alone.
 func TestExactlyOnceResults(t *testing.T) {
@@ -159,17 +173,10 @@ func TestExactlyOnceResults(t *testing.T) {
 		return s.Err()
 	}
 	ctx := t.Context()
-	conn, err := from(t, f.url(), "exactly-once=true").Open(ctx)
-	must(t, err)
-	defer func() { must(t, conn.Close(context.Background())) }()
 	r := driver.SubscribeRequest{Group: "g"}
 	r.Topic = "exact"
-	must(t, conn.Declare(ctx, r))
-	session, err := conn.Subscribe(ctx, r)
-	must(t, err)
+	session, topic := attach(t, f, "exactly-once=true", r)
 	session.Credit(10, 1<<20)
-	topic, err := conn.Topic(ctx, r.TopicRequest)
-	must(t, err)
 	topic.Send(ctx, make([]driver.Message, 3), func(int, driver.Fate, error) {})
 	var in driver.Intake
 	for len(in.Deliveries) < 3 {
@@ -244,17 +251,10 @@ func TestRedeliveryRenewsTheLease(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	ctx := t.Context()
-	conn, err := from(t, f.url(), "").Open(ctx)
-	must(t, err)
-	defer func() { must(t, conn.Close(context.Background())) }()
 	r := driver.SubscribeRequest{Group: "g"}
 	r.Topic = "again"
-	must(t, conn.Declare(ctx, r))
-	session, err := conn.Subscribe(ctx, r)
-	must(t, err)
+	session, topic := attach(t, f, "", r)
 	session.Credit(10, 1<<20)
-	topic, err := conn.Topic(ctx, r.TopicRequest)
-	must(t, err)
 	stored := make(chan struct{}, 2)
 	send := func() {
 		topic.Send(ctx, []driver.Message{{Body: []byte("x")}}, func(int, driver.Fate, error) { stored <- struct{}{} })
@@ -287,17 +287,10 @@ func TestRedeliveryWhileItIsBuried(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	ctx := t.Context()
-	conn, err := from(t, f.url(), "").Open(ctx)
-	must(t, err)
-	defer func() { must(t, conn.Close(context.Background())) }()
 	r := driver.SubscribeRequest{Group: "g", DeadLetter: &driver.DeadLetter{Topic: "dead"}}
 	r.Topic = "poison"
-	must(t, conn.Declare(ctx, r))
-	session, err := conn.Subscribe(ctx, r)
-	must(t, err)
+	session, topic := attach(t, f, "", r)
 	session.Credit(100, 1<<20)
-	topic, err := conn.Topic(ctx, r.TopicRequest)
-	must(t, err)
 	const letters = 20
 	topic.Send(ctx, make([]driver.Message, letters), func(int, driver.Fate, error) {})
 	var in driver.Intake
