@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill"
 	watermillsqs "github.com/ThreeDotsLabs/watermill-aws/sqs"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/waybill-go/waybill/bench/measure"
 )
 
 // mill is Watermill's SQS with its router. As it comes it is one goroutine that publishes
@@ -47,12 +47,12 @@ func openWatermill(tuned bool) func(context.Context, broker, string) (actor, err
 
 func (m *mill) publish(_ context.Context, n int) error {
 	body := []byte(strings.Repeat("x", bodySize))
-	return fromMany(m.readers, n, func() error {
+	return measure.Many(m.readers, n, func() error {
 		return m.publisher.Publish(m.queue, message.NewMessage(watermill.NewShortUUID(), body))
 	})
 }
 
-func (m *mill) consume(ctx context.Context, handled func()) error {
+func (m *mill) consume(ctx context.Context) error {
 	var err error
 	if m.router, err = message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}); err != nil {
 		return err
@@ -62,10 +62,7 @@ func (m *mill) consume(ctx context.Context, handled func()) error {
 		return err
 	}
 	for i := range m.readers {
-		m.router.AddConsumerHandler(fmt.Sprint("reader-", i), m.queue, subscriber, func(*message.Message) error {
-			handled()
-			return nil
-		})
+		m.router.AddConsumerHandler(fmt.Sprint("reader-", i), m.queue, subscriber, func(*message.Message) error { return nil })
 	}
 	m.done = make(chan error, 1)
 	go func() { m.done <- m.router.Run(ctx) }()
@@ -79,21 +76,4 @@ func (m *mill) close(context.Context) error {
 		err = errors.Join(m.router.Close(), <-m.done)
 	}
 	return errors.Join(err, m.publisher.Close())
-}
-
-// fromMany sends n messages from so many goroutines.
-func fromMany(senders, n int, send func() error) error {
-	var left atomic.Int64
-	left.Store(int64(n))
-	errs := make([]error, senders)
-	var wait sync.WaitGroup
-	for i := range senders {
-		wait.Go(func() {
-			for errs[i] == nil && left.Add(-1) >= 0 {
-				errs[i] = send()
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
 }
