@@ -155,10 +155,10 @@ func choose(names string) ([]kind, error) {
 // before the emulator.
 func newCase(o options, k kind) (c measure.Case, end func(), err error) {
 	c.Name = k.name()
-	var close []func()
+	var stops []func()
 	end = func() {
-		for _, f := range close {
-			f()
+		for _, stop := range stops {
+			stop()
 		}
 	}
 	for _, l := range libraries {
@@ -170,7 +170,7 @@ func newCase(o options, k kind) (c measure.Case, end func(), err error) {
 			end()
 			return c, nil, err
 		}
-		close = append(close, stop)
+		stops = append(stops, stop)
 		messages := o.messages
 		if k.latency {
 			messages = max(o.many/max(l.fewer[k.work], 1), 1)

@@ -121,7 +121,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // A request is any of those that are known: they name what they have in common alike.
 type request struct {
-	QueueName, QueueUrl string //nolint:revive,staticcheck // Amazon's words
+	QueueName, QueueUrl string //nolint:staticcheck // Amazon's words
 	MaxNumberOfMessages int
 	WaitTimeSeconds     int
 
