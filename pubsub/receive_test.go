@@ -1009,99 +1009,72 @@ func TestReturnedMessagesDoNotDisturbTheQueue(t *testing.T) {
 }
 
 // A Receive that is under way when a message goes back may carry a later one of its key,
-// which must not start before the one that went back has come again.
+// which must not start before the one that went back has come again. The handler owns its
+// delivery, with the key: what it makes of that changes nothing.
 func TestWhatAReceiveCarriesWhileItsKeyGoesBack(t *testing.T) {
+	for _, key := range []string{"k", "mine"} {
+		t.Run(key, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+				var seen []string
+				fail := make(chan struct{})
+				r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+					seen = append(seen, string(d.Body))
+					if d.Key = key; len(seen) == 1 {
+						<-fail
+						return pubsub.RetryAfter(10*time.Minute, errBoom)
+					}
+					return nil
+				}, pubsub.Ordered())
+				message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
+				r.session.give(1, message("1"))
+				synctest.Wait()
+				r.session.carry(2, message("2"))
+				synctest.Wait()
+				close(fail)
+				synctest.Wait()
+				r.session.land()
+				synctest.Wait()
+				if got := strings.Join(seen, " "); got != "1" {
+					t.Errorf("handled %s while 1 was away", got)
+				}
+				r.settled("1 retry, 2 return")
+				r.session.give(3, message("1"), message("2"))
+				synctest.Wait()
+				if got := strings.Join(seen, " "); got != "1 1 2" {
+					t.Errorf("handled %s, want 1 1 2", got)
+				}
+				r.end(nil)
+			})
+		})
+	}
+}
+
+// The same where a lease was lost meanwhile.
+func TestHandlerThatChangesTheKeyKeepsTheOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+		b := newScripted(driver.Capabilities{})
 		var seen []string
-		fail := make(chan struct{})
-		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+		r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
 			seen = append(seen, string(d.Body))
-			if len(seen) == 1 {
-				<-fail
-				return pubsub.RetryAfter(10*time.Minute, errBoom)
+			if d.Key = "mine"; len(seen) == 1 {
+				<-ctx.Done()
 			}
 			return nil
 		}, pubsub.Ordered())
 		message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
 		r.session.give(1, message("1"))
 		synctest.Wait()
-		r.session.carry(2, message("2"))
+		r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{Tags: []uint64{1}, Cause: pubsub.ErrLeaseLost}}}
 		synctest.Wait()
-		close(fail)
+		r.session.give(2, message("2")) // was on its way
 		synctest.Wait()
-		r.session.land()
-		synctest.Wait()
-		if got := strings.Join(seen, " "); got != "1" {
-			t.Errorf("handled %s while 1 was away", got)
-		}
-		r.settled("1 retry, 2 return")
 		r.session.give(3, message("1"), message("2"))
 		synctest.Wait()
 		if got := strings.Join(seen, " "); got != "1 1 2" {
 			t.Errorf("handled %s, want 1 1 2", got)
 		}
 		r.end(nil)
-	})
-}
-
-// A handler owns its delivery, with the key: what it makes of that changes nothing for
-// the order.
-func TestHandlerThatChangesTheKeyKeepsTheOrder(t *testing.T) {
-	message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
-	t.Run("lost", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := newScripted(driver.Capabilities{})
-			var seen []string
-			r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
-				seen = append(seen, string(d.Body))
-				if d.Key = "mine"; len(seen) == 1 {
-					<-ctx.Done()
-				}
-				return nil
-			}, pubsub.Ordered())
-			r.session.give(1, message("1"))
-			synctest.Wait()
-			r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{Tags: []uint64{1}, Cause: pubsub.ErrLeaseLost}}}
-			synctest.Wait()
-			r.session.give(2, message("2")) // was on its way
-			synctest.Wait()
-			r.session.give(3, message("1"), message("2"))
-			synctest.Wait()
-			if got := strings.Join(seen, " "); got != "1 1 2" {
-				t.Errorf("handled %s, want 1 1 2", got)
-			}
-			r.end(nil)
-		})
-	})
-	t.Run("returned", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
-			var seen []string
-			fail := make(chan struct{})
-			r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
-				seen = append(seen, string(d.Body))
-				if d.Key = "mine"; len(seen) == 1 {
-					<-fail
-					return pubsub.RetryAfter(10*time.Minute, errBoom)
-				}
-				return nil
-			}, pubsub.Ordered())
-			r.session.give(1, message("1"))
-			synctest.Wait()
-			r.session.carry(2, message("2"))
-			synctest.Wait()
-			close(fail)
-			synctest.Wait()
-			r.session.land()
-			synctest.Wait()
-			r.session.give(3, message("1"), message("2"))
-			synctest.Wait()
-			if got := strings.Join(seen, " "); got != "1 1 2" {
-				t.Errorf("handled %s, want 1 1 2", got)
-			}
-			r.end(nil)
-		})
 	})
 }
 
