@@ -42,6 +42,7 @@ type conn struct {
 	cache  *aws.CredentialsCache
 	idle   func()       // closes idle connections
 	counts driver.Tally // corrects Amazon's receive counts of what was returned, or tried several times
+	deaths driver.Tally // how often dead letters of SQS's own were received before
 
 	mu      sync.Mutex
 	account string

@@ -76,6 +76,7 @@ func (s *session) conclude(v *driver.Settlement, err error) {
 	v.Conclude(driver.Confirmed, err)
 	if err == nil && (v.Verb == driver.Ack || v.Verb == driver.Dead) {
 		s.conn.counts.Set(t.id, 0)
+		s.conn.deaths.Set(t.id, 0)
 	}
 	if err == nil && v.Verb == driver.Keep {
 		v.Outcome = driver.Lost // it was the last attempt, and went to the dead letter
