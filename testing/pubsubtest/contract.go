@@ -48,6 +48,15 @@ func (k *kit) join(c driver.Conn, r driver.SubscribeRequest) *member {
 	return m
 }
 
+// reader joins a group of a new topic, and then publishes messages there, without keys.
+func (k *kit) reader(bodies ...string) (driver.Conn, driver.SubscribeRequest, *member) {
+	k.Helper()
+	c, r := k.conn(), k.request(k.name("t"), false)
+	m := k.join(c, r)
+	k.sendKeyed(c, r.TopicRequest, "", bodies...)
+	return c, r, m
+}
+
 // joinWithout is join without credit.
 func (k *kit) joinWithout(c driver.Conn, r driver.SubscribeRequest) *member {
 	k.Helper()

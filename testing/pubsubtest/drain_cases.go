@@ -133,9 +133,7 @@ var drainCases = []Case{
 		Name: "drain/quiesce", Why: "After Quiesce a session gives nothing new and says so, and keeps what it gave until it is settled.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			conn, r, m := k.reader("a")
 			d := m.take(1)[0]
 			k.must(m.Quiesce(k.ctx))
 			k.sendKeyed(conn, r.TopicRequest, "", "b")
@@ -156,9 +154,7 @@ var drainCases = []Case{
 		needs: needsGroups,
 		run: func(k *kit) {
 			k.dies()
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			_, r, m := k.reader("a")
 			m.take(1)
 			k.must(m.Quiesce(k.ctx))
 			var in driver.Intake
