@@ -412,32 +412,18 @@ func TestSessionsAreOpenedAgain(t *testing.T) {
 func TestNativeDeadLetterCountsAttemptsThatAreMadeHere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{DeadLetter: true, Attempts: driver.AtLeast})
-		ctx, stop := context.WithCancel(t.Context())
-		c := b.client(t)
-		s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.Ordered(), pubsub.NativeDeadLetter("dead", 3))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var attempts []int
-		done := make(chan error, 1)
-		go func() {
-			done <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
-				attempts = append(attempts, d.Attempt)
-				return errBoom
-			})
-		}()
-		session := <-b.sessions
-		session.give(1, driver.Message{Key: "k"})
+		r := receiveAs(t, b.client(t), b, func(_ context.Context, d *pubsub.Delivery) error {
+			attempts = append(attempts, d.Attempt)
+			return errBoom
+		}, pubsub.Group("g"), pubsub.Ordered(), pubsub.NativeDeadLetter("dead", 3))
+		r.session.give(1, driver.Message{Key: "k"})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := verbs(session.log()); !slices.Equal(attempts, []int{1, 2, 3}) || got != "1 keep, 1 keep, 1 dead" {
+		if got := verbs(r.session.log()); !slices.Equal(attempts, []int{1, 2, 3}) || got != "1 keep, 1 keep, 1 dead" {
 			t.Errorf("attempts %v; settled %s", attempts, got)
 		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		closeAll(t, c)
+		r.end(nil)
 	})
 }
 
