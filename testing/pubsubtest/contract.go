@@ -154,6 +154,20 @@ func (m *member) intake(n int) (list []driver.Delivery, revoked []driver.Revocat
 	return list, revoked
 }
 
+// finish receives these, in this order, and acknowledges each.
+func (m *member) finish(bodies ...string) {
+	m.kit.Helper()
+	for i := 0; i < len(bodies); {
+		for _, d := range m.take(1) {
+			if i == len(bodies) || string(d.Body) != bodies[i] {
+				m.kit.Fatalf("got %q after %d of %q", d.Body, i, bodies)
+			}
+			m.done(&d, driver.Ack)
+			i++
+		}
+	}
+}
+
 // none watches that no delivery comes for a while.
 func (m *member) none(d time.Duration) {
 	m.kit.Helper()
