@@ -103,8 +103,7 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 	if d.config.Endpoint != "" {
 		loaded.BaseEndpoint = &d.config.Endpoint
 	}
-	// The engine tries again, and it alone.
-	loaded.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	loaded.Retryer = func() aws.Retryer { return resign{} }
 	if loaded.Region == "" {
 		return loaded, idle, invalid("no region: give it in the URL, as in snssqs://eu-west-1, or in AWS_REGION or the profile")
 	}
