@@ -57,7 +57,7 @@ func (s *session) intake(ctx context.Context, a *attachment) error {
 		var interrupted *driver.Interrupted
 		switch {
 		case err == nil && interruptions > 0:
-			interruptions, a.since = 0, time.Time{}
+			interruptions, a.trouble = 0, trouble{}
 		case err == nil:
 		case receiving.Err() != nil && ctx.Err() == nil && (errors.Is(err, errGate) || errors.Is(err, context.Canceled)):
 		case errors.As(err, &interrupted) && ctx.Err() == nil:

@@ -21,6 +21,7 @@ type session struct {
 	wake    driver.Wake
 	over    chan struct{} // closed when it is dead or closes
 	turn    chan struct{} // holds one token: whoever has it may commit
+	delayed bool          // its messages are those whose delay is over
 
 	mu          sync.Mutex
 	leave       func(context.Context) error // nil until it has begun
@@ -188,7 +189,9 @@ func (s *session) give(c *claim, in *driver.Intake, most int) (n int) {
 		in.Deliveries = append(in.Deliveries, driver.Delivery{})
 		d := &in.Deliveries[len(in.Deliveries)-1]
 		s.addKey(d, p.key)
-		s.chunk = e.deliver(d, p, s.chunk)
+		if s.chunk = e.deliver(d, p, s.chunk); s.delayed {
+			undelay(d)
+		}
 		s.messages--
 		s.bytes -= d.Size() + s.lengths[len(s.lengths)-1]
 		n++
