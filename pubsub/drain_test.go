@@ -56,6 +56,76 @@ func TestDrainTimeoutRunsWhileIntakeEnds(t *testing.T) {
 	})
 }
 
+// hesitant is a session that takes no settlements, and notes how long its Close may take.
+type hesitant struct {
+	*scriptedSession
+	began  time.Time // of the flush
+	flush  time.Duration
+	closes time.Duration
+}
+
+func (s *hesitant) Settle(ctx context.Context, batch []driver.Settlement) {
+	s.began = time.Now()
+	<-ctx.Done()
+	for i := range batch {
+		batch[i].Outcome, batch[i].OutcomeErr = driver.Again, context.Cause(ctx)
+	}
+}
+
+func (s *hesitant) Close(ctx context.Context) error {
+	s.flush = time.Since(s.began)
+	if until, bounded := ctx.Deadline(); bounded {
+		s.closes = time.Until(until)
+	}
+	return s.scriptedSession.Close(ctx)
+}
+
+// A broker that takes no settlements leaves Close its own time, to give back what it has.
+func TestCloseHasItsOwnTimeAfterAFlush(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var s *hesitant
+		b.wraps = func(from driver.Session) driver.Session {
+			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
+			return s
+		}
+		r := receive(t, b, func(ctx context.Context, _ *pubsub.Delivery) error {
+			<-pubsub.Draining(ctx)
+			return nil
+		})
+		r.session.give(1, driver.Message{})
+		synctest.Wait()
+		r.end(nil)
+		if s.flush != 10*time.Second || s.closes != 10*time.Second {
+			t.Errorf("the flush took %v, want 10s; then Close had %v, want 10s", s.flush, s.closes)
+		}
+	})
+}
+
+func TestCloseHasItsOwnTimeAfterABrowse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var s *hesitant
+		b.wraps = func(from driver.Session) driver.Session {
+			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
+			return s
+		}
+		c := b.client(t)
+		done := make(chan error, 1)
+		go func() {
+			done <- c.Browse(t.Context(), "t", "g", pubsub.BrowsePolicy{}, func(*pubsub.Delivery) bool { return true })
+		}()
+		(<-b.sessions).give(1, driver.Message{})
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s.flush != 12*time.Second || s.closes != 10*time.Second {
+			t.Errorf("giving back took %v, want 12s; then Close had %v, want 10s", s.flush, s.closes)
+		}
+		closeAll(t, c)
+	})
+}
+
 // A subscription's Close ends the handlers with its context, though the broker is slow
 // to end intake.
 func TestCloseHurriesHandlersWhileIntakeEnds(t *testing.T) {

@@ -3,6 +3,7 @@ package snssqs
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -46,6 +47,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	account string
+	young   map[string]time.Time // what was made here, and when
 }
 
 var errClosed error = driver.Errorf(driver.CodeClosed, "snssqs: closed")
@@ -172,6 +174,34 @@ func (c *conn) number(ctx context.Context) (string, error) {
 	defer c.mu.Unlock()
 	c.account = aws.ToString(out.Account)
 	return c.account, nil
+}
+
+// settles is how long Amazon may take until all of it knows of a change.
+const settles = time.Minute
+
+// made notes that something is made now.
+func (c *conn) made(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.young, func(_ string, at time.Time) bool { return time.Since(at) > settles })
+	if c.young == nil {
+		c.young = map[string]time.Time{}
+	}
+	c.young[what] = time.Now()
+}
+
+// patient says of something in use that it does not exist, unless it was made here just now:
+// then some of Amazon does not know it yet.
+func (c *conn) patient(what string, err error) error {
+	if driver.CodeOf(err) != driver.CodeNotFound {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.young[what]; ok && time.Since(at) < settles {
+		return driver.Wrap(driver.CodeUnavailable, what+" was made just now", err)
+	}
+	return err
 }
 
 // arn names a topic or queue of this account.

@@ -297,3 +297,23 @@ func TestTokenThatExpires(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasMadeJustNow: for a while some of Amazon does not know a queue that was made.
+func TestWhatWasMadeJustNow(t *testing.T) {
+	t.Parallel()
+	c := &conn{}
+	missing := driver.Errorf(driver.CodeNotFound, "missing")
+	c.made("queue \"q\"")
+	c.young["queue \"old\""] = time.Now().Add(-settles)
+	for what, want := range map[string]driver.Code{"queue \"q\"": driver.CodeUnavailable, "queue \"old\"": driver.CodeNotFound, "queue \"r\"": driver.CodeNotFound} {
+		if code := driver.CodeOf(c.patient(what, missing)); code != want {
+			t.Errorf("%s: %s, want %s", what, code, want)
+		}
+	}
+	if err := c.patient("queue \"q\"", nil); err != nil {
+		t.Error(err)
+	}
+	if c.made("x"); len(c.young) != 2 {
+		t.Errorf("%v is kept", c.young)
+	}
+}

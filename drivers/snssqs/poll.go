@@ -59,7 +59,8 @@ func (s *session) receive(n int, wait time.Duration) {
 		if name != "" && !notSent(err) {
 			s.unheard = append(s.unheard, name)
 		}
-		s.suffer(s.conn.fail("sqs:ReceiveMessage", quoted("queue", s.queue.name), err))
+		on := quoted("queue", s.queue.name)
+		s.suffer(s.conn.patient(on, s.conn.fail("sqs:ReceiveMessage", on, err)))
 	}
 	s.Put(got...)
 	s.polls--

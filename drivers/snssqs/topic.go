@@ -103,7 +103,7 @@ func (s *sender) send(request []*entry) []told {
 	}
 	failed, err := do(ctx, request)
 	refused := status(err) >= 400 && status(err) < 500
-	all := told{err: s.conn.fail(action, on, err)}
+	all := told{err: s.conn.patient(on, s.conn.fail(action, on, err))}
 	all.fate = driver.FateOf(all.err, len(request), !refused && !notSent(err))
 	fates := make([]told, len(request))
 	for i := range fates {

@@ -272,3 +272,123 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 		t.Errorf("subscriptions left: %v, error %v", subs, err)
 	}
 }
+
+// TestTopicByARN: a topic that exists under another name, as that of another account.
+func TestTopicByARN(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, name := client(t, address), rawClients(t, address), unique("by-arn")
+	made, err := r.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := pubsub.Settings(snssqs.Settings{TopicARN: *made.TopicArn})
+	s, err := c.Subscriber(t.Context(), "orders", pubsub.Group("g"), pubsub.DropPermanent(), settings,
+		pubsub.Settings(snssqs.Settings{QueueName: name + "-g"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Publisher(t.Context(), "orders", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Receive(ctx, func(context.Context, *pubsub.Delivery) error { cancel(); return nil }); err != nil || ctx.Err() == context.DeadlineExceeded {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+	for arn, words := range map[string][]string{
+		"orders":                               {"topic ARN", "want one such as"},
+		"arn:aws:sqs:us-east-1:000000000000:t": {"topic ARN", "want one such as"},
+		"arn:aws:sns:eu-west-1:000000000000:" + name:              {"another region", "eu-west-1", "us-east-1"},
+		"arn:aws:sns:us-east-1:000000000000:" + name + "-missing": {name + "-missing", "does not exist"},
+		"arn:aws:sns:us-east-1:000000000000:" + name + ".fifo":    {"FIFO"},
+	} {
+		_, err := c.Publisher(t.Context(), "orders", pubsub.Settings(snssqs.Settings{TopicARN: arn}))
+		code := pubsub.CodeInvalid
+		switch words[len(words)-1] {
+		case "does not exist":
+			code = pubsub.CodeNotFound
+		case "FIFO":
+			code = pubsub.CodeConflict
+		}
+		wantError(t, err, code, words...)
+	}
+}
+
+// TestTags: what is created has the tags that were asked for.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("tagged")
+	_, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent(),
+		pubsub.Settings(snssqs.Settings{Tags: map[string]string{"team": "billing"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := r.sqs.ListQueueTags(t.Context(), &sqs.ListQueueTagsInput{QueueUrl: aws.String(r.address(topic + "-g"))})
+	if err != nil || queue.Tags["team"] != "billing" {
+		t.Errorf("queue's tags: %v, error %v", queue, err)
+	}
+	on, err := r.sns.ListTagsForResource(t.Context(), &sns.ListTagsForResourceInput{ResourceArn: aws.String("arn:aws:sns:us-east-1:000000000000:" + topic)})
+	if err != nil || len(on.Tags) != 1 || *on.Tags[0].Key != "team" || *on.Tags[0].Value != "billing" {
+		t.Errorf("topic's tags: %v, error %v", on, err)
+	}
+}
+
+// TestUndelivered: SNS is told where to put what it cannot deliver. (The emulator's SNS keeps
+// the policy, and has no dead letters.)
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("lost")
+	open := func(name string, options ...pubsub.SubscriberOption) error {
+		options = append(options, pubsub.Group("g"), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{UndeliveredQueue: name}))
+		_, err := c.Subscriber(t.Context(), topic, options...)
+		return err
+	}
+	if _, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent()); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, open(topic+"-lost", pubsub.Topology(pubsub.Verify)), pubsub.CodeNotFound, topic+"-lost")
+	if err := open(topic + "-lost"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(topic+"-lost", pubsub.Topology(pubsub.Verify)); err != nil {
+		t.Errorf("verify: %v", err)
+	}
+	if policy := r.attributes(topic + "-lost")["Policy"]; !strings.Contains(policy, ":"+topic+`"`) {
+		t.Errorf("policy %q does not let the topic in", policy)
+	}
+	wantError(t, open(topic+"-elsewhere"), pubsub.CodeConflict, "RedrivePolicy", topic+"-lost", topic+"-elsewhere")
+	wantError(t, open(topic+".fifo"), pubsub.CodeConflict, "FIFO")
+	_, err := c.Subscriber(t.Context(), topic+"-queue", pubsub.Queue(), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{UndeliveredQueue: "u"}))
+	wantError(t, err, pubsub.CodeInvalid, "only a group")
+}
+
+// TestLosesNothingInSilence: what SNS would take and lose, or refuse later, is refused at opening.
+func TestLosesNothingInSilence(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("silent")
+	key := pubsub.Settings(snssqs.Settings{KMSKey: "alias/aws/sqs"})
+	if _, err := c.Publisher(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	r.queue(topic+"-g", map[string]string{"KmsMasterKeyId": "alias/aws/sqs"})
+	_, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent())
+	wantError(t, err, pubsub.CodeConflict, topic+"-g", "alias/aws/sqs", "sns.amazonaws.com")
+	_, err = c.Subscriber(t.Context(), topic+"-other", pubsub.Group("g"), pubsub.DropPermanent(), key)
+	wantError(t, err, pubsub.CodeInvalid, "alias/aws/sqs", "sns.amazonaws.com")
+	if _, err := c.Publisher(t.Context(), topic+"-queue", pubsub.Queue(), key); err != nil {
+		t.Errorf("a queue alone may have that key: %v", err)
+	}
+	if _, err := c.Publisher(t.Context(), topic+"-fifo", pubsub.Ordered()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Publisher(t.Context(), topic+"-fifo", pubsub.Ordered(), pubsub.Settings(snssqs.Settings{ContentDeduplication: true}))
+	wantError(t, err, pubsub.CodeConflict, topic+"-fifo", "ContentBasedDeduplication")
+}

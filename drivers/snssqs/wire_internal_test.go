@@ -147,6 +147,18 @@ func TestForeignMessages(t *testing.T) {
 		},
 		"not quite": {body: `{"TopicArn": not JSON`, headers: map[string]string{}},
 		"text":      {body: "just text", headers: map[string]string{}},
+		"S3 by SNS without raw delivery": {
+			body: `{"Type":"Notification","MessageId":"m-1","TopicArn":"arn:aws:sns:eu-west-1:1:t","Subject":"Amazon S3 Notification","Timestamp":"2026-01-02T03:04:06Z",` +
+				`"Message":"{\"Records\":[{\"eventSource\":\"aws:s3\",\"eventName\":\"ObjectCreated:Put\",\"eventTime\":\"2026-01-02T03:04:05Z\"}]}"}`,
+			want: `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","eventTime":"2026-01-02T03:04:05Z"}]}`,
+			id:   "m-1", headers: map[string]string{"subject": "Amazon S3 Notification", "source": "aws:s3", "detail-type": "ObjectCreated:Put"}, at: "2026-01-02T03:04:05Z",
+		},
+		"an envelope in an envelope": {
+			body: `{"Type":"Notification","MessageId":"m-1","TopicArn":"arn:aws:sns:eu-west-1:1:t","Timestamp":"2026-01-02T03:04:05Z",` +
+				`"Message":"{\"Type\":\"Notification\",\"TopicArn\":\"arn:aws:sns:eu-west-1:1:u\",\"Message\":\"inner\"}"}`,
+			want: `{"Type":"Notification","TopicArn":"arn:aws:sns:eu-west-1:1:u","Message":"inner"}`,
+			id:   "m-1", headers: map[string]string{}, at: "2026-01-02T03:04:05Z",
+		},
 	} {
 		var d driver.Delivery
 		decode(&types.Message{Body: &c.body}, false, &d)
@@ -210,6 +222,9 @@ func TestPolicies(t *testing.T) {
 		allow(sns, send, `,"Condition":{"StringEquals":{"aws:SourceAccount":["999999999999","123456789012"]}}`):                                                                                          true,
 		allow(`{"Service":"events.amazonaws.com"}`, send, ""):                                                                                                                                            false,
 		allow(sns, `"sqs:ReceiveMessage"`, ""):                                                                                                                                                           false,
+		`{"Statement":{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"` + q + `"}}`:                                                                 true,
+		allow(sns, send, `,"Condition":{"Bool":{"aws:SecureTransport":true},"NumericLessThan":{"aws:MultiFactorAuthAge":3600}}`):                                                                         true,
+		allow(sns, send, `,"Condition":{"StringEquals":{"aws:SourceAccount":123456789012}}`):                                                                                                             true,
 		strings.Replace(policyFor(q, topic), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*"},`, 1):                                                      false,
 		strings.Replace(policyFor(q, topic), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}},`, 1): true,
 	} {
