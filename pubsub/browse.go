@@ -215,7 +215,15 @@ func (b *browser) delivery(from *driver.Delivery) *Delivery {
 
 // giveBack returns everything, oldest first, and closes the session.
 func (b *browser) giveBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lastGrace+closeTimeout)
+	b.returnHeld(ctx)
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	return b.session.Close(ctx)
+}
+
+// returnHeld returns what it can.
+func (b *browser) returnHeld(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastGrace+flushTimeout)
 	defer cancel()
 	if b.session.Quiesce(ctx) == nil {
 		b.rest(ctx)
@@ -231,7 +239,6 @@ func (b *browser) giveBack(ctx context.Context) error {
 			b.session.Settle(ctx, settlements) // Close returns what this could not
 		}
 	}
-	return b.session.Close(ctx)
 }
 
 // rest takes what was on its way when intake ended.

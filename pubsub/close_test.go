@@ -71,9 +71,7 @@ func TestClientCloseWaitsForASubscriptionThatCloses(t *testing.T) {
 		if published != nil {
 			t.Errorf("a handler that was draining could not publish: %v", published)
 		}
-		if got := verbs(r.session.log()); got != "1 ack" {
-			t.Errorf("settled %q", got)
-		}
+		r.settled("1 ack")
 	})
 }
 

@@ -9,10 +9,6 @@ import (
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
-// grace is how long an error that looks final is waited out once the broker had
-// been reached: a failover answers "not found" and "denied" for a while.
-const grace = time.Minute
-
 // young is what a connection is that does not count as success: an overloaded broker, or
 // something before it, may take connections and drop them.
 const young = time.Second
@@ -32,7 +28,8 @@ type connection struct {
 	brief    int       // connections in a row that died young
 	attempts int       // failed dials in a row
 	last     error     // why there is no connection
-	since    time.Time // of the first of those in a row that waiting may not heal
+	trouble  trouble
+	final    bool // the last error is
 	closed   chan struct{}
 }
 
@@ -57,15 +54,9 @@ func (c *connection) dial(ctx context.Context) error {
 	c.mu.Lock()
 	if err != nil {
 		c.attempts++
-		c.last = err
-		switch {
-		case CodeOf(err).Heals():
-			c.since = time.Time{}
-		case c.since.IsZero():
-			c.since = time.Now()
-		}
+		c.last, c.final = err, c.trouble.lasts(err)
 	} else {
-		c.attempts, c.last, c.since = 0, nil, time.Time{}
+		c.attempts, c.last, c.trouble = 0, nil, trouble{}
 		c.conn, c.caps, c.opened = conn, conn.Capabilities(), time.Now()
 	}
 	info := ConnectInfo{Broker: c.caps.Broker, Attempts: c.attempts, Err: err}
@@ -168,7 +159,7 @@ func (c *connection) redial(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !CodeOf(err).Heals() && time.Since(c.since) > grace {
+	if c.final {
 		return err
 	}
 	return nil

@@ -20,7 +20,7 @@ type courier struct {
 	rounds  int       // of trouble in a row without any progress
 	returns int       // the most that a message has which came back
 	lingers time.Time // until when a batch waits for company; zero: none does
-	since   time.Time // the first error of reopening that waiting may not heal
+	trouble trouble   // of reopening
 	timer   *time.Timer
 }
 
@@ -309,7 +309,7 @@ func (c *courier) reopen(ctx context.Context, dead driver.Topic) {
 	for tries := 1; ctx.Err() == nil; tries++ {
 		opened, err := c.open(ctx)
 		if err == nil {
-			c.since = time.Time{}
+			c.trouble = trouble{}
 			c.mu.Lock()
 			c.incarnation = opened
 			c.mu.Unlock()
@@ -319,7 +319,7 @@ func (c *courier) reopen(ctx context.Context, dead driver.Topic) {
 			return
 		}
 		config.logger.Warn("waybill: topic cannot be opened again", "topic", c.topic.name, "tries", tries, "error", err)
-		if c.final(err) {
+		if errors.Is(err, ErrClosed) || c.trouble.lasts(err) {
 			c.mu.Lock()
 			over := c.failQueued(err)
 			c.mu.Unlock()
@@ -339,20 +339,6 @@ func (c *courier) open(ctx context.Context) (driver.Topic, error) {
 		return nil, err
 	}
 	return conn.Topic(ctx, c.topic.config.TopicRequest)
-}
-
-// final says whether an error has lasted for the grace and will not heal.
-func (c *courier) final(err error) bool {
-	switch {
-	case errors.Is(err, ErrClosed):
-		return true
-	case CodeOf(err).Heals():
-		c.since = time.Time{}
-		return false
-	case c.since.IsZero():
-		c.since = time.Now()
-	}
-	return time.Since(c.since) > grace
 }
 
 // A shipment is a batch on its way. The batcher's mutex guards it. It is not used again, but

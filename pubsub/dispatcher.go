@@ -205,10 +205,10 @@ func (r *receiver) observe(d *Delivery, err error, took time.Duration) {
 }
 
 // logPanic says where a handler panicked; the error alone does not.
-func (r *receiver) logPanic(d *Delivery, err error) {
+func (r *receiver) logPanic(f *flight, err error) {
 	var p *PanicError
 	if errors.As(err, &p) {
-		r.log.Error("waybill: handler panicked", "id", d.ID, "attempt", d.Attempt, "panic", p.Value, "stack", string(p.Stack))
+		r.log.Error("waybill: handler panicked", "id", f.id, "attempt", f.attempt, "panic", p.Value, "stack", string(p.Stack))
 	}
 }
 

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// A handler whose context ended gets lastGrace to return; the broker gets
-// closeTimeout to take the last settlements.
+// A handler whose context ended gets lastGrace to return; the broker gets flushTimeout to
+// take the last settlements, and then closeTimeout to take back what has none.
 const (
 	lastGrace    = 2 * time.Second
+	flushTimeout = 10 * time.Second
 	closeTimeout = 10 * time.Second
 )
 

@@ -48,17 +48,81 @@ func TestDrainTimeoutRunsWhileIntakeEnds(t *testing.T) {
 		r.session.give(1, driver.Message{})
 		synctest.Wait()
 		stopped = time.Now()
-		r.stop()
-		if err := <-r.done; err != nil {
-			t.Errorf("Receive: %v", err)
-		}
+		r.end(nil)
 		if ended != 10*time.Second || !errors.Is(cause, pubsub.ErrDrainTimeout) {
 			t.Errorf("the handler's context ended after %v by %v, want 10s by the drain timeout", ended, cause)
 		}
-		if got := verbs(r.session.log()); got != "1 ack" {
-			t.Errorf("settled %q, want what was handled", got)
+		r.settled("1 ack")
+	})
+}
+
+// hesitant is a session that takes no settlements, and notes how long its Close may take.
+type hesitant struct {
+	*scriptedSession
+	began  time.Time // of the flush
+	flush  time.Duration
+	closes time.Duration
+}
+
+func (s *hesitant) Settle(ctx context.Context, batch []driver.Settlement) {
+	s.began = time.Now()
+	<-ctx.Done()
+	for i := range batch {
+		batch[i].Outcome, batch[i].OutcomeErr = driver.Again, context.Cause(ctx)
+	}
+}
+
+func (s *hesitant) Close(ctx context.Context) error {
+	s.flush = time.Since(s.began)
+	if until, bounded := ctx.Deadline(); bounded {
+		s.closes = time.Until(until)
+	}
+	return s.scriptedSession.Close(ctx)
+}
+
+// A broker that takes no settlements leaves Close its own time, to give back what it has.
+func TestCloseHasItsOwnTimeAfterAFlush(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var s *hesitant
+		b.wraps = func(from driver.Session) driver.Session {
+			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
+			return s
 		}
-		closeAll(t, r.client)
+		r := receive(t, b, func(ctx context.Context, _ *pubsub.Delivery) error {
+			<-pubsub.Draining(ctx)
+			return nil
+		})
+		r.session.give(1, driver.Message{})
+		synctest.Wait()
+		r.end(nil)
+		if s.flush != 10*time.Second || s.closes != 10*time.Second {
+			t.Errorf("the flush took %v, want 10s; then Close had %v, want 10s", s.flush, s.closes)
+		}
+	})
+}
+
+func TestCloseHasItsOwnTimeAfterABrowse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{})
+		var s *hesitant
+		b.wraps = func(from driver.Session) driver.Session {
+			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
+			return s
+		}
+		c := b.client(t)
+		done := make(chan error, 1)
+		go func() {
+			done <- c.Browse(t.Context(), "t", "g", pubsub.BrowsePolicy{}, func(*pubsub.Delivery) bool { return true })
+		}()
+		(<-b.sessions).give(1, driver.Message{})
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s.flush != 12*time.Second || s.closes != 10*time.Second {
+			t.Errorf("giving back took %v, want 12s; then Close had %v, want 10s", s.flush, s.closes)
+		}
+		closeAll(t, c)
 	})
 }
 
@@ -85,13 +149,10 @@ func TestCloseHurriesHandlersWhileIntakeEnds(t *testing.T) {
 		if err := r.sub.Close(ctx); pubsub.CodeOf(err) != pubsub.CodeCanceled {
 			t.Errorf("Close: %v", err)
 		}
-		if err := <-r.done; err != nil {
-			t.Errorf("Receive: %v", err)
-		}
+		r.returned(nil)
 		if ended != time.Second {
 			t.Errorf("the handler's context ended after %v, want 1s", ended)
 		}
-		closeAll(t, r.client)
 	})
 }
 
@@ -117,13 +178,10 @@ func TestDrainReturnsNothingBeforeIntakeHasEnded(t *testing.T) {
 		if got := verbs(r.session.log()); got != "1 ack, 2 keep" && got != "2 keep, 1 ack" {
 			t.Errorf("settled %s while intake was to end", got)
 		}
-		if err := <-r.done; err != nil {
-			t.Error(err)
-		}
+		r.returned(nil)
 		if got := verbs(r.session.log()); !strings.HasSuffix(got, ", 2 return, 3 return, 4 return") {
 			t.Errorf("settled %s", got)
 		}
-		closeAll(t, r.client)
 	})
 }
 
@@ -145,13 +203,10 @@ func TestDrainReturnsAKeyBehindAHandlerOfALostSession(t *testing.T) {
 		r.stop()
 		synctest.Wait()
 		close(release)
-		if err := <-r.done; err != nil {
-			t.Error(err)
-		}
+		r.returned(nil)
 		if got := verbs(second.log()); got != "1 return, 2 return" {
 			t.Errorf("settled %q", got)
 		}
-		closeAll(t, r.client)
 	})
 }
 
@@ -193,9 +248,7 @@ func TestSessionLostWhileItDrains(t *testing.T) {
 				r.stop()
 				time.Sleep(5 * time.Second)
 				r.session.die(errBoom)
-				if err := <-r.done; err != nil {
-					t.Errorf("Receive: %v", err)
-				}
+				r.returned(nil)
 				if ended != 5*time.Second || !errors.Is(cause, pubsub.ErrTakenBack) || !errors.Is(cause, errBoom) {
 					t.Errorf("the handler's context ended after %v by %v; want 5s, by the loss", ended, cause)
 				}
@@ -205,7 +258,6 @@ func TestSessionLostWhileItDrains(t *testing.T) {
 				if !r.session.closed {
 					t.Error("the session was not closed")
 				}
-				closeAll(t, r.client)
 			})
 		})
 	}
@@ -233,9 +285,7 @@ func TestRevocationWhileItDrains(t *testing.T) {
 				r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{
 					Grace: began.Add(20 * time.Second), Release: func() { released = time.Since(began) }, Cause: errBoom,
 				}}}
-				if err := <-r.done; err != nil {
-					t.Errorf("Receive: %v", err)
-				}
+				r.returned(nil)
 				synctest.Wait()
 				if !slow && (verbs(r.session.log()) != "1 ack" || released != 10*time.Second || cause != nil) {
 					t.Errorf("settled %q, released after %v, cause %v", verbs(r.session.log()), released, cause)
@@ -243,7 +293,6 @@ func TestRevocationWhileItDrains(t *testing.T) {
 				if slow && (len(r.session.log()) > 0 || released != 20*time.Second || ended != 20*time.Second || !errors.Is(cause, errBoom)) {
 					t.Errorf("settled %q, released after %v, ended after %v by %v", verbs(r.session.log()), released, ended, cause)
 				}
-				closeAll(t, r.client)
 			})
 		})
 	}

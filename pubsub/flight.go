@@ -10,6 +10,8 @@ import (
 // A flight is a delivery between its intake and the end of its settlement. The
 // receiver's mutex guards it, but for receipt and session, which are set once.
 type flight struct {
+	id        string           // of the message; the delivery's fields are the handler's
+	attempt   int              // the present one
 	delivery  *Delivery        // of the present attempt
 	context   *deliveryContext // of the present attempt's handler
 	receipt   driver.Receipt   // drivers read it while it is settled
@@ -67,8 +69,9 @@ func (f *flight) again() {
 	d := *f.delivery
 	d.Headers = maps.Clone(d.Headers)
 	if !f.postponed {
-		d.Attempt++
+		f.attempt++
 	}
+	d.ID, d.Attempt = f.id, f.attempt
 	d.values, d.reached = nil, false
 	f.delivery = &d
 	f.context = &deliveryContext{base: f.context.base, drain: f.context.drain}

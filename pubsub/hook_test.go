@@ -86,22 +86,13 @@ func TestHooksTellDeadLettersFromSuccess(t *testing.T) {
 				return nil
 			}
 		}}
-		s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), take, pubsub.MaxAttempts(2), pubsub.Concurrency(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() {
-			done <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
-				if string(d.Body) == "bad" {
-					return errBoom
-				}
-				return nil
-			})
-		}()
-		session := <-b.sessions
-		session.give(1, driver.Message{Body: []byte("good")}, driver.Message{Body: []byte("bad")})
+		r := receiveAs(t, c, b, func(_ context.Context, d *pubsub.Delivery) error {
+			if string(d.Body) == "bad" {
+				return errBoom
+			}
+			return nil
+		}, pubsub.Group("g"), take, pubsub.MaxAttempts(2), pubsub.Concurrency(1))
+		r.session.give(1, driver.Message{Body: []byte("good")}, driver.Message{Body: []byte("bad")})
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if got := strings.Join(f.handled, ", "); got != "1 done, 1 retry, 2 done" {
@@ -110,11 +101,7 @@ func TestHooksTellDeadLettersFromSuccess(t *testing.T) {
 		if len(f.dead) != 3 || f.dead[0] != nil || f.dead[1] != nil || f.dead[2] == nil {
 			t.Errorf("dead-lettered: %v, want the last alone", f.dead)
 		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		closeAll(t, c)
+		r.end(nil)
 	})
 }
 
@@ -220,31 +207,18 @@ func TestHooksSeeWhatIsDeadLetteredUnhandled(t *testing.T) {
 				return next(ctx, d)
 			}
 		}}
-		s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), take, pubsub.Concurrency(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() {
-			done <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
-				if d.Attempt == 1 && string(d.Body) == "late" {
-					return errBoom
-				}
-				return nil
-			})
-		}()
-		session := <-b.sessions
-		session.give(1, driver.Message{}, driver.Message{Body: []byte("parked")}, driver.Message{Body: []byte("late")})
+		r := receiveAs(t, c, b, func(_ context.Context, d *pubsub.Delivery) error {
+			if d.Attempt == 1 && string(d.Body) == "late" {
+				return errBoom
+			}
+			return nil
+		}, pubsub.Group("g"), take, pubsub.Concurrency(1))
+		r.session.give(1, driver.Message{}, driver.Message{Body: []byte("parked")}, driver.Message{Body: []byte("late")})
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if len(f.dead) != 4 || f.dead[0] != nil || f.dead[1] == nil || f.dead[2] != nil || f.dead[3] != nil {
 			t.Errorf("dead-lettered: %v, want the second alone", f.dead)
 		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		closeAll(t, c)
+		r.end(nil)
 	})
 }

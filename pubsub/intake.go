@@ -57,7 +57,7 @@ func (s *session) intake(ctx context.Context, a *attachment) error {
 		var interrupted *driver.Interrupted
 		switch {
 		case err == nil && interruptions > 0:
-			interruptions, a.since = 0, time.Time{}
+			interruptions, a.trouble = 0, trouble{}
 		case err == nil:
 		case receiving.Err() != nil && ctx.Err() == nil && (errors.Is(err, errGate) || errors.Is(err, context.Canceled)):
 		case errors.As(err, &interrupted) && ctx.Err() == nil:
@@ -142,6 +142,7 @@ func (s *session) adopt(from *driver.Delivery, now time.Time) *flight {
 	} else {
 		s.spareFlight, f.behind = f.behind, nil
 	}
+	f.id, f.attempt = d.ID, d.Attempt
 	f.delivery, f.context, f.session = d, &seat.context, s
 	f.receipt, f.deadline = from.Receipt, from.Deadline
 	f.size, f.since, f.stage = from.Size(), now, waiting
@@ -204,7 +205,7 @@ func (s *session) reuse(f *flight) {
 		return
 	}
 	// What adopt sets anew is left as it is, but for what would be kept alive.
-	f.delivery, f.context, f.receipt.Token, f.receipt.Raw = nil, nil, nil, nil
+	f.id, f.delivery, f.context, f.receipt.Token, f.receipt.Raw = "", nil, nil, nil, nil
 	f.tooSlow, f.tail, f.late = false, false, time.Time{}
 	f.behind = s.spareFlight
 	s.spareFlight = f
@@ -366,17 +367,25 @@ func (s *session) guard(ctx context.Context) {
 	}
 }
 
-// close flushes settlements, and gives back what has none.
+// close flushes settlements, and gives back what has none. A broker that is slow to take
+// the settlements leaves the driver its time to give back the rest.
 func (s *session) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
-	defer cancel()
-	s.settler.flush(ctx)
-	s.committer.flush(ctx)
+	s.flush(ctx)
 	s.halt()
 	s.mu.Lock()
 	s.dropRecalls()
 	s.unlock()
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
 	if err := s.incarnation.Close(ctx); err != nil {
 		s.log.Warn("waybill: subscription closed with an error", "error", err)
 	}
+}
+
+// flush has the broker take the last settlements.
+func (s *session) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	s.settler.flush(ctx)
+	s.committer.flush(ctx)
 }

@@ -135,6 +135,7 @@ func TestBadInput(t *testing.T) {
 			return sub.ReceiveBatch(ctx, pubsub.BatchPolicy{Messages: 5000}, func(context.Context, []*pubsub.Delivery) []error { return nil })
 		}, pubsub.CodeInvalid, "more than InFlight"},
 		"route without a subscription": {func() error { return pubsub.Serve(ctx, pubsub.Route{}) }, pubsub.CodeInvalid, "no subscription"},
+		"no route":                     {func() error { return pubsub.Serve(ctx) }, pubsub.CodeInvalid, "Handle"},
 		"backlog of no group":          {func() error { _, err := c.Backlog(ctx, "topic", ""); return err }, pubsub.CodeInvalid, "a group"},
 
 		"nil message":             {publish(topic, nil), pubsub.CodeInvalid, "message is nil"},

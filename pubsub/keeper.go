@@ -161,7 +161,7 @@ func (k *keeper) tooSlow(f *flight) {
 	switch {
 	case f.stage == running:
 		if !f.tooSlow {
-			id, attempt := f.delivery.ID, f.delivery.Attempt
+			id, attempt := f.id, f.attempt
 			s.later = append(s.later, func() {
 				s.log.Error("waybill: handler holds its message for too long", "id", id, "attempt", attempt, "limit", k.longest)
 			})

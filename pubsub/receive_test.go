@@ -61,10 +61,24 @@ func receiveAs(t *testing.T, c *pubsub.Client, b *scripted, handler pubsub.Handl
 func (r *reception) end(want error) {
 	r.t.Helper()
 	r.stop()
+	r.returned(want)
+}
+
+// returned waits for Receive's end, wants this error, and closes the client.
+func (r *reception) returned(want error) {
+	r.t.Helper()
 	if err := <-r.done; !errors.Is(err, want) {
 		r.t.Errorf("Receive: %v, want %v", err, want)
 	}
 	closeAll(r.t, r.client)
+}
+
+// settled wants these settlements by now, as verbs tells them.
+func (r *reception) settled(want string) {
+	r.t.Helper()
+	if got := verbs(r.session.log()); got != want {
+		r.t.Errorf("settled %q, want %q", got, want)
+	}
 }
 
 func verbs(log []settled) string {
@@ -93,9 +107,7 @@ func TestRetriesAreHeldWhereTheBrokerCannotDelay(t *testing.T) {
 		if got := strings.Join(seen, ", "); got != "1 at 0s, 2 at 1m0s, 3 at 2m0s" {
 			t.Errorf("attempts: %s", got)
 		}
-		if got := verbs(r.session.log()); got != "1 keep, 1 keep, 1 ack" {
-			t.Errorf("settled: %s", got)
-		}
+		r.settled("1 keep, 1 keep, 1 ack")
 		r.end(nil)
 	})
 }
@@ -113,9 +125,7 @@ func TestShortRetriesAreHeldWhereTheBrokersUnitIsLonger(t *testing.T) {
 		r.session.give(1, driver.Message{Body: []byte("none")}, driver.Message{Body: []byte("short")}, driver.Message{Body: []byte("long")})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := verbs(r.session.log()); got != "1 retry, 2 keep, 3 retry, 2 ack" {
-			t.Errorf("settled: %s", got)
-		}
+		r.settled("1 retry, 2 keep, 3 retry, 2 ack")
 		r.end(nil)
 	})
 }
@@ -180,9 +190,7 @@ func TestBroadcastThatHolds(t *testing.T) {
 			r := receiveAs(t, b.client(t), b, handler, options...)
 			r.session.give(1, driver.Message{})
 			synctest.Wait()
-			if got := verbs(r.session.log()); got != want {
-				t.Errorf("settled %s, want %s", got, want)
-			}
+			r.settled(want)
 			r.end(nil)
 		}
 	})
@@ -404,32 +412,18 @@ func TestSessionsAreOpenedAgain(t *testing.T) {
 func TestNativeDeadLetterCountsAttemptsThatAreMadeHere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{DeadLetter: true, Attempts: driver.AtLeast})
-		ctx, stop := context.WithCancel(t.Context())
-		c := b.client(t)
-		s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.Ordered(), pubsub.NativeDeadLetter("dead", 3))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var attempts []int
-		done := make(chan error, 1)
-		go func() {
-			done <- s.Receive(ctx, func(_ context.Context, d *pubsub.Delivery) error {
-				attempts = append(attempts, d.Attempt)
-				return errBoom
-			})
-		}()
-		session := <-b.sessions
-		session.give(1, driver.Message{Key: "k"})
+		r := receiveAs(t, b.client(t), b, func(_ context.Context, d *pubsub.Delivery) error {
+			attempts = append(attempts, d.Attempt)
+			return errBoom
+		}, pubsub.Group("g"), pubsub.Ordered(), pubsub.NativeDeadLetter("dead", 3))
+		r.session.give(1, driver.Message{Key: "k"})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := verbs(session.log()); !slices.Equal(attempts, []int{1, 2, 3}) || got != "1 keep, 1 keep, 1 dead" {
+		if got := verbs(r.session.log()); !slices.Equal(attempts, []int{1, 2, 3}) || got != "1 keep, 1 keep, 1 dead" {
 			t.Errorf("attempts %v; settled %s", attempts, got)
 		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		closeAll(t, c)
+		r.end(nil)
 	})
 }
 
@@ -537,10 +531,7 @@ func TestCloseHurriesADrain(t *testing.T) {
 		if err := r.sub.Close(ctx); pubsub.CodeOf(err) != pubsub.CodeCanceled || time.Since(began) > 5*time.Second {
 			t.Errorf("Close after %v: %v", time.Since(began), err)
 		}
-		if err := <-r.done; err != nil {
-			t.Errorf("Receive: %v", err)
-		}
-		closeAll(t, r.client)
+		r.returned(nil)
 	})
 }
 
@@ -557,17 +548,10 @@ func TestDrainReturnsAKeyBehindItsHandler(t *testing.T) {
 		synctest.Wait()
 		r.stop()
 		synctest.Wait()
-		if got := verbs(r.session.log()); got != "" {
-			t.Errorf("settled %s while the handler of the key ran", got)
-		}
+		r.settled("")
 		close(release)
-		if err := <-r.done; err != nil {
-			t.Error(err)
-		}
-		if got := verbs(r.session.log()); got != "1 keep, 1 return, 2 return, 3 return" {
-			t.Errorf("settled %s", got)
-		}
-		closeAll(t, r.client)
+		r.returned(nil)
+		r.settled("1 keep, 1 return, 2 return, 3 return")
 	})
 }
 
@@ -676,9 +660,7 @@ func TestHandlersThatEndTheirGoroutine(t *testing.T) {
 		}, pubsub.Concurrency(1))
 		r.session.give(1, driver.Message{}, driver.Message{})
 		synctest.Wait()
-		if got := verbs(r.session.log()); got != "1 retry, 2 ack" {
-			t.Errorf("settled %s", got)
-		}
+		r.settled("1 retry, 2 ack")
 		r.end(nil)
 	})
 }
@@ -795,9 +777,7 @@ func TestBatches(t *testing.T) {
 			})
 			give()
 			synctest.Wait()
-			if got := verbs(r.session.log()); got != "1 ack, 2 retry, 3 ack" {
-				t.Errorf("settled %s", got)
-			}
+			r.settled("1 ack, 2 retry, 3 ack")
 			r.end(nil)
 		})
 	})
@@ -811,9 +791,7 @@ func TestBatches(t *testing.T) {
 				r, give := deliver(t, pubsub.BatchPolicy{}, handler)
 				give()
 				synctest.Wait()
-				if got := verbs(r.session.log()); got != "1 retry, 2 retry, 3 retry" {
-					t.Errorf("settled %s", got)
-				}
+				r.settled("1 retry, 2 retry, 3 retry")
 				r.end(nil)
 			})
 		})
@@ -1017,101 +995,72 @@ func TestReturnedMessagesDoNotDisturbTheQueue(t *testing.T) {
 }
 
 // A Receive that is under way when a message goes back may carry a later one of its key,
-// which must not start before the one that went back has come again.
+// which must not start before the one that went back has come again. The handler owns its
+// delivery, with the key: what it makes of that changes nothing.
 func TestWhatAReceiveCarriesWhileItsKeyGoesBack(t *testing.T) {
+	for _, key := range []string{"k", "mine"} {
+		t.Run(key, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+				var seen []string
+				fail := make(chan struct{})
+				r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+					seen = append(seen, string(d.Body))
+					if d.Key = key; len(seen) == 1 {
+						<-fail
+						return pubsub.RetryAfter(10*time.Minute, errBoom)
+					}
+					return nil
+				}, pubsub.Ordered())
+				message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
+				r.session.give(1, message("1"))
+				synctest.Wait()
+				r.session.carry(2, message("2"))
+				synctest.Wait()
+				close(fail)
+				synctest.Wait()
+				r.session.land()
+				synctest.Wait()
+				if got := strings.Join(seen, " "); got != "1" {
+					t.Errorf("handled %s while 1 was away", got)
+				}
+				r.settled("1 retry, 2 return")
+				r.session.give(3, message("1"), message("2"))
+				synctest.Wait()
+				if got := strings.Join(seen, " "); got != "1 1 2" {
+					t.Errorf("handled %s, want 1 1 2", got)
+				}
+				r.end(nil)
+			})
+		})
+	}
+}
+
+// The same where a lease was lost meanwhile.
+func TestHandlerThatChangesTheKeyKeepsTheOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
+		b := newScripted(driver.Capabilities{})
 		var seen []string
-		fail := make(chan struct{})
-		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+		r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
 			seen = append(seen, string(d.Body))
-			if len(seen) == 1 {
-				<-fail
-				return pubsub.RetryAfter(10*time.Minute, errBoom)
+			if d.Key = "mine"; len(seen) == 1 {
+				<-ctx.Done()
 			}
 			return nil
 		}, pubsub.Ordered())
 		message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
 		r.session.give(1, message("1"))
 		synctest.Wait()
-		r.session.carry(2, message("2"))
+		r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{Tags: []uint64{1}, Cause: pubsub.ErrLeaseLost}}}
 		synctest.Wait()
-		close(fail)
+		r.session.give(2, message("2")) // was on its way
 		synctest.Wait()
-		r.session.land()
-		synctest.Wait()
-		if got := strings.Join(seen, " "); got != "1" {
-			t.Errorf("handled %s while 1 was away", got)
-		}
-		if got := verbs(r.session.log()); got != "1 retry, 2 return" {
-			t.Errorf("settled: %s", got)
-		}
 		r.session.give(3, message("1"), message("2"))
 		synctest.Wait()
 		if got := strings.Join(seen, " "); got != "1 1 2" {
 			t.Errorf("handled %s, want 1 1 2", got)
 		}
 		r.end(nil)
-	})
-}
-
-// A handler owns its delivery, with the key: what it makes of that changes nothing for
-// the order.
-func TestHandlerThatChangesTheKeyKeepsTheOrder(t *testing.T) {
-	message := func(body string) driver.Message { return driver.Message{Key: "k", Body: []byte(body)} }
-	t.Run("lost", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := newScripted(driver.Capabilities{})
-			var seen []string
-			r := receive(t, b, func(ctx context.Context, d *pubsub.Delivery) error {
-				seen = append(seen, string(d.Body))
-				if d.Key = "mine"; len(seen) == 1 {
-					<-ctx.Done()
-				}
-				return nil
-			}, pubsub.Ordered())
-			r.session.give(1, message("1"))
-			synctest.Wait()
-			r.session.intake <- driver.Intake{Revocations: []driver.Revocation{{Tags: []uint64{1}, Cause: pubsub.ErrLeaseLost}}}
-			synctest.Wait()
-			r.session.give(2, message("2")) // was on its way
-			synctest.Wait()
-			r.session.give(3, message("1"), message("2"))
-			synctest.Wait()
-			if got := strings.Join(seen, " "); got != "1 1 2" {
-				t.Errorf("handled %s, want 1 1 2", got)
-			}
-			r.end(nil)
-		})
-	})
-	t.Run("returned", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := newScripted(driver.Capabilities{Hold: time.Minute, RetryDelay: time.Hour, OrderedRetry: driver.WithTail})
-			var seen []string
-			fail := make(chan struct{})
-			r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
-				seen = append(seen, string(d.Body))
-				if d.Key = "mine"; len(seen) == 1 {
-					<-fail
-					return pubsub.RetryAfter(10*time.Minute, errBoom)
-				}
-				return nil
-			}, pubsub.Ordered())
-			r.session.give(1, message("1"))
-			synctest.Wait()
-			r.session.carry(2, message("2"))
-			synctest.Wait()
-			close(fail)
-			synctest.Wait()
-			r.session.land()
-			synctest.Wait()
-			r.session.give(3, message("1"), message("2"))
-			synctest.Wait()
-			if got := strings.Join(seen, " "); got != "1 1 2" {
-				t.Errorf("handled %s, want 1 1 2", got)
-			}
-			r.end(nil)
-		})
 	})
 }
 

@@ -144,8 +144,8 @@ type attachment struct {
 	*receiver
 	worked   bool // a session was open once
 	sessions int
-	tries    int       // in a row that came to nothing
-	since    time.Time // the first error in a row that waiting may not heal
+	tries    int // in a row that came to nothing
+	trouble  trouble
 	opened   time.Time // the last session
 }
 
@@ -196,18 +196,7 @@ func (a *attachment) subscribe(ctx context.Context) (driver.Session, error) {
 // final says whether an error ends Receive: at once before anything worked, after
 // the grace later on.
 func (a *attachment) final(err error) bool {
-	switch {
-	case errors.Is(err, ErrClosed):
-		return true
-	case CodeOf(err).Heals():
-		a.since = time.Time{}
-		return false
-	case !a.worked:
-		return true
-	case a.since.IsZero():
-		a.since = time.Now()
-	}
-	return time.Since(a.since) > grace
+	return errors.Is(err, ErrClosed) || a.trouble.lasts(err) || !a.worked && !CodeOf(err).Heals()
 }
 
 // futile says whether the first session never came to work, and will not: some brokers
@@ -222,7 +211,7 @@ func (a *attachment) futile(s *session, err error) bool {
 func (a *attachment) lost(s *session, err error) bool {
 	b, lived := a.client.config.backoff.withDefaults(), time.Since(a.opened)
 	if s.received || lived > grace {
-		a.since = time.Time{}
+		a.trouble = trouble{}
 	}
 	final := a.final(err)
 	if !final {

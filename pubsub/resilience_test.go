@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -461,6 +462,54 @@ func TestTooSlowIsToldToWhatWaitedForLong(t *testing.T) {
 			t.Errorf("after %v: cause %v", took, cause)
 		}
 		r.end(nil)
+	})
+}
+
+// What the engine logs of a message, and counts, it does not read from the delivery: that is
+// the handler's to write to, and to keep.
+func TestAHandlerMayWriteToItsDelivery(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{Attempts: driver.Exact})
+		var logs bytes.Buffer
+		client := b.client(t, pubsub.Logger(slog.New(slog.NewTextHandler(&logs, nil))))
+		r := receiveWith(t, client, b, func(ctx context.Context, d *pubsub.Delivery) error {
+			d.ID, d.Attempt, d.Key = "written", 70, "written"
+			<-ctx.Done()
+			go func() { d.ID, d.Attempt, d.Key = "kept", 80, "kept" }()
+			return pubsub.Drop(context.Cause(ctx))
+		}, pubsub.Ordered(), pubsub.MaxHandling(time.Minute), pubsub.MaxAttempts(60))
+		r.session.settles = func(v *driver.Settlement) { v.Outcome, v.OutcomeErr = driver.Failed, errBoom }
+		r.session.give(1, driver.Message{ID: "came", Key: "k"})
+		time.Sleep(time.Hour)
+		r.end(nil)
+		for _, want := range []string{
+			`msg="waybill: handler holds its message for too long" subscription=t/g id=came attempt=1 `,
+			`msg="waybill: message dropped by its handler" subscription=t/g id=came attempt=1 `,
+			`msg="waybill: settlement failed" subscription=t/g verb=ack id=came `,
+		} {
+			if !strings.Contains(logs.String(), want) {
+				t.Errorf("want %s in the log:\n%s", want, logs.String())
+			}
+		}
+	})
+}
+
+// A handler that writes to its delivery and fails is counted as any other.
+func TestAttemptsAreCountedWhateverAHandlerWrites(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{Attempts: driver.Exact})
+		var attempts []int
+		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+			attempts = append(attempts, d.Attempt)
+			d.Attempt = 0
+			return errBoom
+		}, pubsub.MaxAttempts(3))
+		r.session.give(1, driver.Message{})
+		time.Sleep(time.Hour)
+		r.end(nil)
+		if !slices.Equal(attempts, []int{1, 2, 3}) {
+			t.Errorf("attempts %v, want three", attempts)
+		}
 	})
 }
 

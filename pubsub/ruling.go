@@ -21,31 +21,30 @@ func (r *receiver) rule(f *flight, err error) ruling {
 	if err == nil {
 		return ruling{verb: driver.Ack}
 	}
-	d := f.delivery
-	r.logPanic(d, err)
-	err = r.config.ceiling(d, err)
+	r.logPanic(f, err)
+	err = r.config.ceiling(f.attempt, err)
 	verdict, delay := VerdictOf(err)
 	switch verdict {
 	case VerdictDone:
 		return ruling{verb: driver.Ack}
 	case VerdictDrop:
-		r.log.Warn("waybill: message dropped by its handler", "id", d.ID, "attempt", d.Attempt, "error", err)
+		r.log.Warn("waybill: message dropped by its handler", "id", f.id, "attempt", f.attempt, "error", err)
 		return ruling{verb: driver.Ack, err: err}
 	case VerdictPermanent:
 		switch {
 		case r.config.poison&poisonNative != 0:
 			return ruling{verb: driver.Dead, err: err}
 		case r.config.poison&poisonDrop != 0:
-			r.log.Error("waybill: message dropped: it failed permanently", "id", d.ID, "attempt", d.Attempt, "error", err)
+			r.log.Error("waybill: message dropped: it failed permanently", "id", f.id, "attempt", f.attempt, "error", err)
 			return ruling{verb: driver.Ack, err: err}
 		}
 		r.log.Error("waybill: a permanent failure came past the dead-letter middleware; list that first. The message is tried again",
-			"id", d.ID, "attempt", d.Attempt, "error", err)
+			"id", f.id, "attempt", f.attempt, "error", err)
 	case VerdictPostpone:
 		return r.postpone(f, delay, err)
 	}
 	if delay < 0 {
-		delay = r.config.retry.Delay(d.Attempt)
+		delay = r.config.retry.Delay(f.attempt)
 	}
 	return r.retry(f, delay, err)
 }
@@ -106,7 +105,7 @@ func (r *receiver) overstay(f *flight, v ruling) ruling {
 	if r.bounded() {
 		r.log.Warn("waybill: a message holds back its key for longer than the broker lets it stay, and cannot go back in its place: "+
 			"the broker takes it back, and all that the subscription has with it",
-			"hold", r.caps.Hold, "id", f.delivery.ID, "attempt", f.delivery.Attempt)
+			"hold", r.caps.Hold, "id", f.id, "attempt", f.attempt)
 	}
 	return v
 }
@@ -129,7 +128,7 @@ func (r *receiver) cut(f *flight, asked, native, here time.Duration) time.Durati
 	most := max(native, here, 0)
 	if asked > most {
 		r.log.Warn("waybill: a message comes again earlier than asked for: neither the broker nor a hold lasts that long",
-			"asked", asked, "delay", most, "id", f.delivery.ID)
+			"asked", asked, "delay", most, "id", f.id)
 	}
 	return min(asked, most)
 }

@@ -29,8 +29,11 @@ func HandleBatch(s *Subscription, policy BatchPolicy, handler BatchHandler) Rout
 
 // Serve receives on several subscriptions together, until ctx ends or one of them
 // fails; then all are drained. It returns nil when ctx ended and every drain was
-// clean, else what failed.
+// clean, else what failed. Without any route it fails at once.
 func Serve(ctx context.Context, routes ...Route) error {
+	if len(routes) == 0 {
+		return fail("serve", "", invalid("there is no route, so nothing would be received: give one for each subscription, made by Handle or HandleBatch"))
+	}
 	for _, r := range routes {
 		if r.receive == nil {
 			return fail("serve", "", invalid("a route has no subscription: use Handle or HandleBatch"))
@@ -53,7 +56,8 @@ func Serve(ctx context.Context, routes ...Route) error {
 
 // Serve is a whole service's life: it receives on its subscriptions as the function
 // Serve does, and closes the client when they have drained: first the handlers end,
-// then what they published is confirmed, then the connection closes.
+// then what they published is confirmed, then the connection closes, within ten
+// seconds more.
 func (c *Client) Serve(ctx context.Context, routes ...Route) error {
 	err := Serve(ctx, routes...)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)

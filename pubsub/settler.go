@@ -276,10 +276,10 @@ func (t *settler) outcome(v *driver.Settlement, f *flight) {
 		return
 	case driver.Confirmed, driver.Sent, driver.Accepted:
 	case driver.Lost:
-		verb, id := v.Verb, f.delivery.ID
+		verb, id := v.Verb, f.id
 		s.later = append(s.later, func() { s.log.Debug("waybill: settlement came too late", "verb", verb, "id", id) })
 	default:
-		verb, id, err := v.Verb, f.delivery.ID, v.OutcomeErr
+		verb, id, err := v.Verb, f.id, v.OutcomeErr
 		s.later = append(s.later, func() { s.log.Error("waybill: settlement failed", "verb", verb, "id", id, "error", err) })
 	}
 	switch {

@@ -190,21 +190,22 @@ func (c *subscriberConfig) request() driver.SubscribeRequest {
 func (c *subscriberConfig) lastAttempt(next Handler) Handler {
 	return func(ctx context.Context, d *Delivery) error {
 		d.reached = true
-		err := c.ceiling(d, next(ctx, d))
+		attempt := d.Attempt // next may write to it
+		err := c.ceiling(attempt, next(ctx, d))
 		noteFailure(d, err)
 		return err
 	}
 }
 
 // ceiling turns the last attempt's failure into a permanent one.
-func (c *subscriberConfig) ceiling(d *Delivery, err error) error {
-	if err == nil || c.maxAttempts == 0 || d.Attempt < c.maxAttempts {
+func (c *subscriberConfig) ceiling(attempt int, err error) error {
+	if err == nil || c.maxAttempts == 0 || attempt < c.maxAttempts {
 		return err
 	}
 	if v, _ := VerdictOf(err); v != VerdictRetry {
 		return err
 	}
-	return Permanent(fmt.Errorf("attempt %d of %d failed: %w", d.Attempt, c.maxAttempts, err))
+	return Permanent(fmt.Errorf("attempt %d of %d failed: %w", attempt, c.maxAttempts, err))
 }
 
 // Topic returns the topic's name.
@@ -251,7 +252,8 @@ func (s *Subscription) Flights() Flights {
 
 // Receive blocks and calls handler for each delivery, until ctx ends; then it
 // drains: it takes in nothing more, gives back what was not started, waits for
-// running handlers up to DrainTimeout, and sends their settlements. It returns nil
+// running handlers up to DrainTimeout, and sends their settlements, for which the broker
+// has ten seconds, and ten more for what it is given back. It returns nil
 // after that; ErrDrainTimeout if a handler did not stop even then.
 //
 // While the broker is away, Receive goes on trying. It ends with an error when the

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/waybill-go/waybill/bench/measure"
+	"github.com/waybill-go/waybill/bench/millreader"
 )
 
 // mill is Watermill's Kafka with its router. It cannot publish without waiting: the
@@ -16,8 +17,7 @@ import (
 type mill struct {
 	line
 	publisher *millkafka.Publisher
-	router    *message.Router
-	done      chan error
+	reader    millreader.Reader
 }
 
 func openWatermill(_ context.Context, l line) (actor, error) {
@@ -45,23 +45,9 @@ func (m *mill) consume(ctx context.Context, handled func()) error {
 	if err != nil {
 		return err
 	}
-	if m.router, err = message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}); err != nil {
-		return err
-	}
-	m.router.AddConsumerHandler("reader", m.topic, subscriber, func(*message.Message) error {
-		handled()
-		return nil
-	})
-	m.done = make(chan error, 1)
-	go func() { m.done <- m.router.Run(ctx) }()
-	<-m.router.Running()
-	return nil
+	return m.reader.Read(ctx, m.topic, subscriber, 1, handled)
 }
 
 func (m *mill) close(context.Context) error {
-	var err error
-	if m.router != nil {
-		err = errors.Join(m.router.Close(), <-m.done)
-	}
-	return errors.Join(err, m.publisher.Close())
+	return errors.Join(m.reader.Close(), m.publisher.Close())
 }

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/waybill-go/waybill/bench/measure"
+	"github.com/waybill-go/waybill/bench/millreader"
 )
 
 // mill is Watermill's AMQP with its router. As it comes it has a prefetch of one and a
@@ -21,8 +22,7 @@ type mill struct {
 	tuned     bool
 	config    watermillamqp.Config
 	publisher *watermillamqp.Publisher
-	router    *message.Router
-	done      chan error
+	reader    millreader.Reader
 }
 
 func openWatermill(tuned bool) func(context.Context, line) (actor, error) {
@@ -67,23 +67,9 @@ func (m *mill) consume(ctx context.Context, handled func()) error {
 	if err != nil {
 		return err
 	}
-	if m.router, err = message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}); err != nil {
-		return err
-	}
-	m.router.AddConsumerHandler("reader", m.exchange, subscriber, func(*message.Message) error {
-		handled()
-		return nil
-	})
-	m.done = make(chan error, 1)
-	go func() { m.done <- m.router.Run(ctx) }()
-	<-m.router.Running()
-	return nil
+	return m.reader.Read(ctx, m.exchange, subscriber, 1, handled)
 }
 
 func (m *mill) close(context.Context) error {
-	var err error
-	if m.router != nil {
-		err = errors.Join(m.router.Close(), <-m.done)
-	}
-	return errors.Join(err, m.publisher.Close())
+	return errors.Join(m.reader.Close(), m.publisher.Close())
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/waybill-go/waybill/pubsub/config"
 )
 
-// poison has messages of orders fail in billing, for good, until n are dead letters.
-func poison(t *testing.T, file string, n int) {
+// openBilling opens what a file says of billing.
+func openBilling(t *testing.T, file string) (*config.Client, *pubsub.Subscription) {
 	t.Helper()
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -29,11 +29,18 @@ func poison(t *testing.T, file string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client, billing
+}
+
+// poison has messages of orders fail in billing, for good, until n are dead letters.
+func poison(t *testing.T, file string, n int) {
+	t.Helper()
+	client, billing := openBilling(t, file)
 	var mu sync.Mutex
 	died := map[string]bool{}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	err = client.Serve(ctx, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
+	err := client.Serve(ctx, pubsub.Handle(billing, func(_ context.Context, d *pubsub.Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if died[d.Key+string(d.Body)] = true; len(died) == n {

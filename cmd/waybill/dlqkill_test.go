@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub"
-	"github.com/waybill-go/waybill/pubsub/config"
 	"github.com/waybill-go/waybill/testing/brokers"
 )
 
@@ -153,18 +152,7 @@ type returned struct {
 
 func readBack(t *testing.T, file string) *returned {
 	t.Helper()
-	cfg, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := cfg.Client(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	billing, err := client.Subscriber(t.Context(), "billing")
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, billing := openBilling(t, file)
 	ctx, stop := context.WithCancel(t.Context())
 	r := &returned{stop: stop, done: make(chan error, 1), seen: map[string]bool{}, order: map[string][]string{}, more: make(chan struct{}, 1)}
 	go func() { r.done <- client.Serve(ctx, pubsub.Handle(billing, r.handle)) }()

@@ -43,11 +43,7 @@ func died(headers map[string]string) {
 // alive removes what tells of a death before.
 func alive(headers map[string]string) {
 	maps.DeleteFunc(headers, func(name, _ string) bool {
-		switch name {
-		case driver.HeaderDeadTopic, driver.HeaderDeadGroup, driver.HeaderDeadReason, driver.HeaderDeadTime, driver.HeaderDeadAttempts:
-			return true
-		}
-		return strings.HasPrefix(name, deathPrefix)
+		return driver.TellsOfDeath(name) || strings.HasPrefix(name, deathPrefix)
 	})
 }
 

@@ -1,36 +1,24 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
 // joint is the session of a subscription with delays: its own topic's messages, and those
-// whose delay is over, in one.
+// whose delay is over, in one. Both are read with one credit.
 type joint struct {
 	own, due *session
 	relay    *relay
-	stop     context.CancelFunc
-	pumps    sync.WaitGroup
-	wake     driver.Wake
 
-	mu          sync.Mutex
-	quiesced    bool
-	err         error               // why one of them is dead
-	ended       int                 // of them that gave all they held, after Quiesce
-	said        bool                // that both have
-	revocations []driver.Revocation // to be given
-	deliveries  []driver.Delivery   // to be given
-	held        []driver.Delivery   // that are due and have no credit
-	taken       chan struct{}       // closed when what was to be given is; nil: nothing is
+	// Receive's alone.
+	dueFirst bool // the next time
+	ended    int  // of them that gave all they held, after Quiesce
 }
-
-// dueAhead is how many due messages are here without credit.
-const dueAhead = 64
 
 // joint opens a subscription's two sessions and its relay.
 func (c *conn) joint(ctx context.Context, r driver.SubscribeRequest, d delays) (driver.Session, error) {
@@ -43,182 +31,79 @@ func (c *conn) joint(ctx context.Context, r driver.SubscribeRequest, d delays) (
 	if err != nil {
 		return nil, errors.Join(err, own.Close(ctx))
 	}
+	due.delayed = true
 	relay, err := newRelay(c, d)
 	if err != nil {
 		return nil, errors.Join(err, due.Close(ctx), own.Close(ctx))
 	}
-	pumping, stop := context.WithCancel(context.Background())
-	j := &joint{own: own, due: due, relay: relay, stop: stop, wake: driver.NewWake()}
-	due.Credit(dueAhead, 1<<40)
-	j.pumps.Go(func() { j.pump(pumping, own, j.take) })
-	j.pumps.Go(func() { j.pump(pumping, due, j.hold) })
-	return j, nil
+	return &joint{own: own, due: due, relay: relay}, nil
 }
 
-// pump receives from one of the sessions, as long as what it brought before was given.
-func (j *joint) pump(ctx context.Context, s *session, bring func(*driver.Intake) <-chan struct{}) {
-	var in driver.Intake
-	for {
-		err := s.Receive(ctx, &in)
-		if ctx.Err() != nil {
-			return
-		}
-		given := bring(&in)
-		in.Reset()
-		if errors.Is(err, driver.ErrQuiesced) { // it still tells of what is taken back
-			j.mu.Lock()
-			j.ended++
-			j.mu.Unlock()
-			j.wake.Poke()
-			continue
-		}
-		if err != nil {
-			j.mu.Lock()
-			if j.err == nil {
-				j.err = err
-			}
-			j.mu.Unlock()
-			j.wake.Poke()
-			return
-		}
-		j.wake.Poke()
-		select {
-		case <-given:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// take brings what the topic's own session has. The channel is closed once it was given.
-func (j *joint) take(in *driver.Intake) <-chan struct{} {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.revocations = append(j.revocations, in.Revocations...)
-	j.deliveries = append(j.deliveries, in.Deliveries...)
-	if j.taken == nil {
-		j.taken = make(chan struct{})
-	}
-	return j.taken
-}
-
-// at once: nothing is waited for.
-var atOnce = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// hold brings what is due. It is given as far as there is credit.
-func (j *joint) hold(in *driver.Intake) <-chan struct{} {
-	for i := range in.Deliveries {
-		undelay(&in.Deliveries[i])
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var back []driver.Settlement
-	for _, r := range in.Revocations {
-		kept := j.held[:0]
-		for i := range j.held {
-			if d := &j.held[i]; d.Claim == r.Claim {
-				receipt := d.Receipt
-				back = append(back, driver.Settlement{Receipt: &receipt, Verb: driver.Return})
-			} else {
-				kept = append(kept, *d)
-			}
-		}
-		clear(j.held[len(kept):])
-		j.held = kept
-	}
-	if len(back) > 0 { // nobody has seen them
-		j.due.Settle(context.Background(), back)
-		j.due.Credit(len(back), 0)
-	}
-	j.revocations = append(j.revocations, in.Revocations...)
-	if !j.quiesced {
-		j.held = append(j.held, in.Deliveries...)
-	}
-	j.admit()
-	return atOnce
-}
-
-// admit gives what is due, as far as the topic's own session can spare the credit. It is
-// called with the lock.
-func (j *joint) admit() {
-	for len(j.held) > 0 && j.own.spend(1, j.held[0].Size()) {
-		j.pass()
-	}
-}
-
-// pass gives the first that is held. It is called with the lock.
-func (j *joint) pass() {
-	j.deliveries = append(j.deliveries, j.held[0])
-	j.held[0] = driver.Delivery{}
-	j.held = j.held[1:]
-	j.due.Credit(1, 0)
-	j.wake.Poke()
-}
-
-// spend takes credit away that was not used; false if there is none.
-func (s *session) spend(messages, bytes int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.messages <= 0 || s.bytes <= 0 {
-		return false
-	}
-	s.messages -= messages
-	s.bytes -= bytes
-	return true
-}
-
-// Credit serves one that is due first, so that a busy topic does not keep all for itself.
-func (j *joint) Credit(messages, bytes int) {
-	j.mu.Lock()
-	if messages > 0 && len(j.held) > 0 {
-		messages, bytes = messages-1, bytes-j.held[0].Size()
-		j.pass()
-	}
-	j.mu.Unlock()
-	j.own.Credit(messages, bytes)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.admit()
-}
+// Credit is the topic's own session's, until fill moves it.
+func (j *joint) Credit(messages, bytes int) { j.own.Credit(messages, bytes) }
 
 func (j *joint) Receive(ctx context.Context, in *driver.Intake) error {
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if done, err := j.give(in); done || err != nil {
+		if done, err := j.fill(in); done || err != nil {
 			return err
 		}
 		select {
-		case <-j.wake:
+		case <-j.own.wake:
+		case <-j.due.wake:
+		case <-j.own.Done():
+		case <-j.due.Done():
 		case <-ctx.Done():
 		}
 	}
 }
 
-// give gives what is there.
-func (j *joint) give(in *driver.Intake) (done bool, err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	in.Revocations = append(in.Revocations, j.revocations...)
-	in.Deliveries = append(in.Deliveries, j.deliveries...)
-	done = len(j.revocations)+len(j.deliveries) > 0
-	clear(j.deliveries)
-	j.revocations, j.deliveries = nil, j.deliveries[:0]
-	if j.taken != nil {
-		close(j.taken)
-		j.taken = nil
+// fill gives what is there. They take turns to have all the credit first, so that neither
+// keeps it for itself.
+func (j *joint) fill(in *driver.Intake) (done bool, err error) {
+	first, second := j.own, j.due
+	if j.dueFirst {
+		first, second = second, first
 	}
+	j.dueFirst = !j.dueFirst
+	second.lend(first)
+	given, err := j.from(first, in)
+	first.lend(second)
+	more, err2 := j.from(second, in)
 	switch {
-	case done:
-		return true, nil
-	case j.err != nil:
-		return true, j.err
-	case j.ended == 2 && !j.said:
-		j.said = true
+	case given || more:
+		return true, nil // what is wrong is so the next time
+	case err != nil || err2 != nil:
+		return true, cmp.Or(err, err2)
+	case j.ended == 2:
+		j.ended = 0 // it is said once
 		return true, driver.ErrQuiesced
 	}
 	return false, nil
+}
+
+// from gives what one of them has.
+func (j *joint) from(s *session, in *driver.Intake) (given bool, err error) {
+	done, err := s.fill(in)
+	if errors.Is(err, driver.ErrQuiesced) {
+		j.ended++
+		return false, nil
+	}
+	return done && err == nil, err
+}
+
+// lend gives another session all of the credit.
+func (s *session) lend(to *session) {
+	s.mu.Lock()
+	messages, bytes := s.messages, s.bytes
+	s.messages, s.bytes = 0, 0
+	s.mu.Unlock()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	to.messages += messages
+	to.bytes += bytes
 }
 
 // Settle carries out retries that are delayed as copies; what they are copies of is done
@@ -307,17 +192,10 @@ func (j *joint) Commit(ctx context.Context) error {
 }
 
 func (j *joint) Quiesce(ctx context.Context) error {
-	j.mu.Lock()
-	j.quiesced = true
-	clear(j.held)
-	j.held = nil // they go back with the session
-	j.mu.Unlock()
 	return errors.Join(j.own.Quiesce(ctx), j.due.Quiesce(ctx))
 }
 
 func (j *joint) Close(ctx context.Context) error {
-	j.stop()
-	j.pumps.Wait()
 	j.relay.close()
 	return errors.Join(j.own.Close(ctx), j.due.Close(ctx))
 }

@@ -27,8 +27,8 @@ type group struct {
 	freed  freed
 	ready  list // without a lane
 	lanes  map[string]*lane
-	open   []*lane // whose first entry may go to any session
-	out    list    // by deadline
+	open   queue // lanes whose first entry may go to any session
+	out    list  // by deadline
 	later  delays
 	spare  *entry // for use again
 
@@ -46,16 +46,6 @@ type totals struct{ messages, bytes atomic.Int64 }
 // freed is what was forgotten and still counts as kept: publishers are told of
 // many at once.
 type freed struct{ messages, bytes int64 }
-
-// A lane is one key of an ordered topic: its entries are with one session at a time.
-type lane struct {
-	key    string
-	list   list     // ready
-	holder *session // has some of it
-	out    int      // how many
-	shut   *entry   // delayed, and the others wait behind it
-	listed bool     // in group.open or in holder.lanes
-}
 
 // newGroup makes a group that reads what is published from now on. It is called with
 // the topic's lock, or before there is anybody else.
@@ -172,22 +162,23 @@ func (g *group) delay(e *entry, due moment) {
 // offer lists a lane where a session may find it. That of a session which takes nothing more
 // is listed when nothing of it is out any more.
 func (g *group) offer(l *lane) {
-	if l.listed || l.shut != nil || l.list.count == 0 || l.holder != nil && l.holder.quiesced {
+	if l.queue != nil || l.shut != nil || l.list.count == 0 || l.holder != nil && l.holder.quiesced {
 		return
 	}
-	l.listed = true
 	if l.holder != nil {
-		l.holder.lanes = append(l.holder.lanes, l)
+		l.holder.lanes.push(l)
 		l.holder.wake.Poke()
 	} else {
-		g.open = append(g.open, l)
+		g.open.push(l)
 	}
 }
 
-// tidy lets go of a lane that nobody holds, and forgets it when it is empty.
+// tidy takes a lane from a session that has nothing of it any more, and may have no credit for
+// what is left, and forgets it when it is empty.
 func (g *group) tidy(l *lane) {
-	if l.out == 0 {
+	if l.out == 0 && l.holder != nil {
 		l.holder = nil
+		l.leave()
 	}
 	switch {
 	case l.out > 0 || l.shut != nil:
@@ -208,63 +199,27 @@ func (g *group) delays(l *lane) bool {
 
 // next takes the first entry that a session may have, or nil.
 func (g *group) next(s *session) *entry {
-	for {
-		l, mine := s.firstLane(), true
-		if l == nil {
-			l, mine = g.firstOpen(), false
-		}
-		if l == nil {
-			break
-		}
-		// A lane that is shut, or changed hands, was listed before that.
-		if l.shut != nil || l.list.count == 0 || mine && l.holder != s || !mine && l.holder != nil {
-			l.listed = false
-			g.unlist(s, mine)
-			g.offer(l)
-			continue
-		}
-		if g.ready.first != nil && g.ready.first.seq < l.list.first.seq {
-			break
-		}
-		e := l.list.first
-		e.unlink()
-		l.holder = s
-		l.out++
-		l.listed = false
-		g.unlist(s, mine)
-		g.offer(l) // what is left is behind the other lanes
-		return e
+	l := s.lanes.first
+	if l == nil {
+		l = g.open.first
 	}
 	e := g.ready.first
-	if e != nil {
+	if l != nil && (e == nil || l.list.first.seq < e.seq) {
+		e = l.list.first
+		e.unlink()
+		l.leave()
+		l.holder = s
+		l.out++
+		g.offer(l) // what is left is behind the other lanes
+	} else if e != nil {
 		e.unlink()
 	}
 	return e
 }
 
-func (g *group) firstOpen() *lane {
-	if len(g.open) == 0 {
-		return nil
-	}
-	return g.open[0]
-}
-
-func (g *group) unlist(s *session, mine bool) {
-	if mine {
-		s.lanes = dequeue(s.lanes)
-	} else {
-		g.open = dequeue(g.open)
-	}
-}
-
-func dequeue(lanes []*lane) []*lane {
-	lanes[0] = nil
-	return lanes[1:]
-}
-
 // wake gets a session that waits to look.
 func (g *group) wake() {
-	if len(g.waiters) == 0 || g.ready.first == nil && len(g.open) == 0 {
+	if len(g.waiters) == 0 || g.ready.first == nil && g.open.first == nil {
 		return
 	}
 	s := g.waiters[0]
@@ -320,6 +275,7 @@ func (g *group) comeBack(e *entry, d time.Duration, counts bool, policy *driver.
 		g.delay(e, g.topic.broker.now().add(d))
 		if l != nil && g.topic.broker.caps.OrderedRetry == driver.WithTail && (l.shut == nil || e.seq < l.shut.seq) {
 			l.shut = e
+			l.leave()
 		}
 	}
 	if l != nil {
@@ -363,11 +319,6 @@ func (g *group) leave(s *session, counts bool) {
 			letters = append(letters, l)
 		}
 	}
-	for _, l := range s.lanes {
-		l.listed = false
-		g.tidy(l)
-	}
-	s.lanes = nil
 	for range back {
 		g.wake()
 	}

@@ -24,7 +24,7 @@ type session struct {
 	queued   bool // among the group's waiters
 	messages int  // credit
 	bytes    int
-	lanes    []*lane  // that it holds and that have more for it
+	lanes    queue    // that it has some of and that have more for it
 	expired  []uint64 // tags to tell
 	accepted []commitment
 	taken    []taken // of one Receive
@@ -57,14 +57,6 @@ func newSession(c *conn, r driver.SubscribeRequest, g *group) *session {
 }
 
 func (s *session) deadLetter() *driver.DeadLetter { return s.request.DeadLetter }
-
-// firstLane is the next of its lanes that have more for it.
-func (s *session) firstLane() *lane {
-	if len(s.lanes) == 0 {
-		return nil
-	}
-	return s.lanes[0]
-}
 
 func (s *session) Credit(messages, bytes int) {
 	s.group.mu.Lock()
@@ -234,7 +226,7 @@ func (s *session) Settle(_ context.Context, batch []driver.Settlement) {
 		freed = freed || v.Verb == driver.Ack || v.Verb == driver.Dead
 	}
 	for range batch {
-		if len(g.waiters) == 0 || g.ready.first == nil && len(g.open) == 0 {
+		if len(g.waiters) == 0 || g.ready.first == nil && g.open.first == nil {
 			break
 		}
 		g.wake()
@@ -342,11 +334,9 @@ func (s *session) Quiesce(context.Context) error {
 	}
 	s.quiesced = true
 	s.wake.Poke()
-	for _, l := range s.lanes {
-		l.listed = false
-		g.tidy(l)
+	for l := s.lanes.first; l != nil; l = s.lanes.first {
+		l.leave()
 	}
-	s.lanes = nil
 	s.pass()
 	return nil
 }

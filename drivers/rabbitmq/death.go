@@ -76,8 +76,3 @@ func (d *death) headers() map[string]string {
 	}
 	return h
 }
-
-// deadHeaders are all that tell of a death: those of an earlier one go.
-var deadHeaders = []string{
-	driver.HeaderDeadTopic, driver.HeaderDeadGroup, driver.HeaderDeadReason, driver.HeaderDeadTime, driver.HeaderDeadAttempts,
-}

@@ -141,11 +141,9 @@ func describe(raw *amqp.Delivery, d *driver.Delivery) (failed int) {
 	if dead, ok := buried(raw.Headers); ok {
 		failed = dead.since(raw, int(own))
 		if d.Headers == nil {
-			d.Headers = make(map[string]string, len(deadHeaders))
+			d.Headers = map[string]string{}
 		}
-		for _, name := range deadHeaders {
-			delete(d.Headers, name)
-		}
+		maps.DeleteFunc(d.Headers, func(name, _ string) bool { return driver.TellsOfDeath(name) })
 		maps.Copy(d.Headers, dead.headers())
 	}
 	d.Attempt = failed + 1

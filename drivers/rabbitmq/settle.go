@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -250,9 +251,7 @@ func (f *feed) again(r *driver.Receipt) *amqp.Publishing {
 		}
 	}
 	if dead, ok := buried(raw.Headers); ok { // the copy does not have it from the broker
-		for _, name := range deadHeaders {
-			delete(headers, name)
-		}
+		maps.DeleteFunc(headers, func(name string, _ any) bool { return driver.TellsOfDeath(name) })
 		for name, value := range dead.headers() {
 			headers[name] = value
 		}

@@ -43,7 +43,7 @@ func (c *conn) broadcast(ctx context.Context, p *plan, r *driver.SubscribeReques
 	}
 	// Room for the random part, and for the suffix.
 	stem := legalName(c.config.Prefix+strings.TrimSuffix(r.Topic, fifoSuffix)+"-broadcast", false, queueNameLimit-len(fifoSuffix)-13)
-	c.sweep(ctx, stem+"-")
+	c.sweep(ctx, account, p.topic, stem+"-")
 	own := *p
 	own.topology = driver.Create
 	own.QueueName = stem + "-" + strings.ToLower(rand.Text()[:12])
@@ -113,7 +113,7 @@ func (t *temporary) drop(ctx context.Context) error {
 }
 
 // sweep deletes what crashed owners left. What it may not see or delete it leaves.
-func (c *conn) sweep(ctx context.Context, prefix string) {
+func (c *conn) sweep(ctx context.Context, account, topic, prefix string) {
 	pages := sqs.NewListQueuesPaginator(c.sqs, &sqs.ListQueuesInput{QueueNamePrefix: &prefix, MaxResults: aws.Int32(1000)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -129,7 +129,11 @@ func (c *conn) sweep(ctx context.Context, prefix string) {
 			if err != nil || time.Since(time.Unix(at, 0)) < abandonedAfter {
 				continue
 			}
-			old := &temporary{conn: c, queue: queue{name: url[strings.LastIndex(url, "/")+1:], url: url}, subscription: tags.Tags[subscriptionTag]}
+			name := url[strings.LastIndex(url, "/")+1:]
+			old := &temporary{conn: c, queue: queue{name, url, c.arn(account, "sqs", name)}, subscription: tags.Tags[subscriptionTag]}
+			if old.subscription == "" { // its owner crashed before it was noted
+				old.subscription, _ = c.subscription(ctx, topic, old.queue)
+			}
 			_ = old.drop(ctx)
 		}
 	}

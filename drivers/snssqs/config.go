@@ -48,7 +48,12 @@ type Settings struct {
 	QueueName string
 	// TopicARN is the event topic, which may be of another account.
 	TopicARN string
-	// Retention is how long a queue that is created keeps messages; default 4 days.
+	// UndeliveredQueue is the SQS queue of what SNS cannot deliver to the group's queue, such as for
+	// want of the right to use its key. Else SNS drops that after a while. It ends in .fifo
+	// where the topic is ordered.
+	UndeliveredQueue string
+	// Retention is how long a queue that is created keeps messages; default 4 days, and
+	// for dead letters 14.
 	Retention time.Duration
 	// KMSKey encrypts a topic or queue that is created. Its policy must let SNS use it.
 	KMSKey string
@@ -64,16 +69,16 @@ type Settings struct {
 
 // The limits of SQS.
 const (
-	longestWait      = 20 * time.Second
-	longestHidden    = 12 * time.Hour              // from its receipt
-	longestHold      = longestHidden - time.Minute // for what passes before the engine counts
-	longestDelay     = 15 * time.Minute
-	largestMessage   = 1 << 20
-	batchMessages    = 10
-	attributeLimit   = 10
-	defaultParallel  = 16
-	defaultLease     = 30 * time.Second
-	defaultRetention = 4 * 24 * time.Hour
+	longestWait     = 20 * time.Second
+	longestHidden   = 12 * time.Hour              // from its receipt
+	longestHold     = longestHidden - time.Minute // for what passes before the engine counts
+	longestDelay    = 15 * time.Minute
+	largestMessage  = 1 << 20
+	batchMessages   = 10
+	attributeLimit  = 10
+	defaultParallel = 16
+	defaultLease    = 30 * time.Second
+	deadRetention   = 14 * 24 * time.Hour // the longest: what SQS moves is as old as it was
 )
 
 // Driver opens connections. New makes one.
@@ -98,8 +103,8 @@ func New(c Config) (*Driver, error) {
 		return nil, invalid("account: want a number of twelve digits")
 	case c.Endpoint != "" && !strings.HasPrefix(c.Endpoint, "http://") && !strings.HasPrefix(c.Endpoint, "https://"):
 		return nil, invalid("endpoint: want a URL such as http://localhost:4566")
-	case c.QueueName != "" || c.TopicARN != "":
-		return nil, invalid("QueueName and TopicARN belong to one topic: give them with pubsub.Settings")
+	case c.QueueName != "" || c.TopicARN != "" || c.UndeliveredQueue != "":
+		return nil, invalid("QueueName, TopicARN and UndeliveredQueue belong to one topic: give them with pubsub.Settings")
 	case c.AWS != nil && c.Profile != "":
 		return nil, invalid("Profile and AWS are both given: the profile is of no use beside a loaded configuration")
 	}
@@ -109,6 +114,9 @@ func New(c Config) (*Driver, error) {
 func (s *Settings) validate() error {
 	if s.Retention != 0 && (s.Retention < time.Minute || s.Retention > 14*24*time.Hour || s.Retention%time.Second != 0) {
 		return invalid("retention %v: want whole seconds, from a minute to 14 days", s.Retention)
+	}
+	if part := strings.Split(s.TopicARN, ":"); s.TopicARN != "" && (len(part) != 6 || part[0] != "arn" || part[2] != "sns" || !accountNumber(part[4]) || part[5] == "") {
+		return invalid("topic ARN %q: want one such as arn:aws:sns:eu-west-1:123456789012:orders", s.TopicARN)
 	}
 	return nil
 }
@@ -126,6 +134,7 @@ func (c *Config) settings(r *driver.TopicRequest) (Settings, error) {
 		}
 		s.QueueName = or(own.QueueName, s.QueueName)
 		s.TopicARN = or(own.TopicARN, s.TopicARN)
+		s.UndeliveredQueue = or(own.UndeliveredQueue, s.UndeliveredQueue)
 		s.Retention = or(own.Retention, s.Retention)
 		s.KMSKey = or(own.KMSKey, s.KMSKey)
 		s.FairQueues = own.FairQueues || s.FairQueues

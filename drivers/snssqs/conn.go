@@ -3,6 +3,7 @@ package snssqs
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,9 +43,11 @@ type conn struct {
 	cache  *aws.CredentialsCache
 	idle   func()       // closes idle connections
 	counts driver.Tally // corrects Amazon's receive counts of what was returned, or tried several times
+	deaths driver.Tally // how often dead letters of SQS's own were received before
 
 	mu      sync.Mutex
 	account string
+	young   map[string]time.Time // what was made here, and when
 }
 
 var errClosed error = driver.Errorf(driver.CodeClosed, "snssqs: closed")
@@ -102,8 +105,7 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 	if d.config.Endpoint != "" {
 		loaded.BaseEndpoint = &d.config.Endpoint
 	}
-	// The engine tries again, and it alone.
-	loaded.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	loaded.Retryer = func() aws.Retryer { return resign{} }
 	if loaded.Region == "" {
 		return loaded, idle, invalid("no region: give it in the URL, as in snssqs://eu-west-1, or in AWS_REGION or the profile")
 	}
@@ -174,26 +176,44 @@ func (c *conn) number(ctx context.Context) (string, error) {
 	return c.account, nil
 }
 
+// settles is how long Amazon may take until all of it knows of a change.
+const settles = time.Minute
+
+// made notes that something is made now.
+func (c *conn) made(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.young, func(_ string, at time.Time) bool { return time.Since(at) > settles })
+	if c.young == nil {
+		c.young = map[string]time.Time{}
+	}
+	c.young[what] = time.Now()
+}
+
+// patient says of something in use that it does not exist, unless it was made here just now:
+// then some of Amazon does not know it yet.
+func (c *conn) patient(what string, err error) error {
+	if driver.CodeOf(err) != driver.CodeNotFound {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.young[what]; ok && time.Since(at) < settles {
+		return driver.Wrap(driver.CodeUnavailable, what+" was made just now", err)
+	}
+	return err
+}
+
 // arn names a topic or queue of this account.
 func (c *conn) arn(account, service, name string) string {
-	partition := "aws"
-	switch {
-	case strings.HasPrefix(c.region, "cn-"):
-		partition = "aws-cn"
-	case strings.HasPrefix(c.region, "us-gov-"):
-		partition = "aws-us-gov"
-	}
-	return strings.Join([]string{"arn", partition, service, c.region, account, name}, ":")
+	return strings.Join([]string{"arn", partitionOf(c.region).name, service, c.region, account, name}, ":")
 }
 
 // url is the address of a queue of this account.
 func (c *conn) url(account, name string) string {
 	base := c.config.Endpoint
 	if base == "" {
-		base = "https://sqs." + c.region + ".amazonaws.com"
-		if strings.HasPrefix(c.region, "cn-") {
-			base += ".cn"
-		}
+		base = "https://sqs." + c.region + "." + partitionOf(c.region).domain
 	}
 	return strings.TrimSuffix(base, "/") + "/" + account + "/" + name
 }

@@ -280,6 +280,21 @@ func TestAccessDenied(t *testing.T) {
 		}
 	}
 	p.play(nil)
+	reading, err := c.Subscriber(t.Context(), unique("denied"), pubsub.Queue(), pubsub.DropPermanent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.play(func(a string, _ int) fault {
+		if a == "ReceiveMessage" {
+			return denied
+		}
+		return none
+	})
+	err = reading.Receive(t.Context(), func(context.Context, *pubsub.Delivery) error { return nil })
+	if pubsub.CodeOf(err) != pubsub.CodePermissionDenied || !strings.Contains(err.Error(), "sqs:ReceiveMessage on queue") {
+		t.Errorf("receiving is denied: %v", err)
+	}
+	p.play(nil)
 	topic := unique("denied")
 	out, err := c.Publisher(t.Context(), topic)
 	if err != nil {

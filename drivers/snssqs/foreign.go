@@ -3,7 +3,6 @@ package snssqs
 import (
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"strings"
 	"time"
 
@@ -46,30 +45,41 @@ type stranger struct {
 }
 
 // readForeign reads messages that others put into a queue. SNS's envelope is taken off;
-// events keep their bodies and get headers. It returns the body.
+// events, also in an envelope, keep their bodies and get headers. It returns the body.
 func readForeign(body string, d *driver.Delivery) string {
-	var s stranger
-	if !foreign(body) || json.Unmarshal([]byte(body), &s) != nil {
+	s, ok := strangerIn(body)
+	if !ok || s.Type != "Notification" || !strings.HasPrefix(s.TopicArn, "arn:") {
+		s.describe(d)
 		return body
 	}
+	d.ID = s.MessageID
+	if at, err := time.Parse(time.RFC3339, s.Timestamp); err == nil {
+		d.PublishTime = at
+	}
+	for name, a := range s.MessageAttributes {
+		d.Headers[name] = a.Value
+		if raw, err := base64.StdEncoding.DecodeString(a.Value); err == nil && a.Type == "Binary" {
+			d.Headers[name] = string(raw)
+		}
+	}
+	if len(s.MessageAttributes) == 0 { // ours always has one where it could be taken for an event
+		inner, _ := strangerIn(s.Message)
+		inner.describe(d)
+	}
+	if s.Subject != "" {
+		d.Headers[HeaderSubject] = s.Subject
+	}
+	return s.Message
+}
+
+func strangerIn(body string) (s stranger, ok bool) {
+	ok = foreign(body) && json.Unmarshal([]byte(body), &s) == nil
+	return s, ok
+}
+
+// describe says of an event what it is.
+func (s *stranger) describe(d *driver.Delivery) {
 	switch {
-	case s.Type == "Notification" && strings.HasPrefix(s.TopicArn, "arn:"):
-		d.ID = s.MessageID
-		if at, err := time.Parse(time.RFC3339, s.Timestamp); err == nil {
-			d.PublishTime = at
-		}
-		headers := map[string]string{}
-		for name, a := range s.MessageAttributes {
-			headers[name] = a.Value
-			if raw, err := base64.StdEncoding.DecodeString(a.Value); err == nil && a.Type == "Binary" {
-				headers[name] = string(raw)
-			}
-		}
-		if s.Subject != "" {
-			headers[HeaderSubject] = s.Subject
-		}
-		maps.Copy(d.Headers, headers)
-		return s.Message
 	case s.DetailType != "" && s.Source != "" && len(s.Detail) > 0:
 		d.ID = s.ID
 		d.Headers[HeaderSource], d.Headers[HeaderDetailType] = s.Source, s.DetailType
@@ -78,5 +88,4 @@ func readForeign(body string, d *driver.Delivery) string {
 		d.Headers[HeaderSource], d.Headers[HeaderDetailType] = s.Records[0].EventSource, s.Records[0].EventName
 		d.PublishTime = s.Records[0].EventTime
 	}
-	return body
 }

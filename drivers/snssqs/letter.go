@@ -2,7 +2,9 @@ package snssqs
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -44,11 +46,16 @@ func (s *session) bury(ctx context.Context, dead []*driver.Settlement) (confirme
 	return confirmed
 }
 
-// letter is a dead message with headers that say where, why and when.
+// letter is a dead message with headers that say where, why and when, if there is room.
 func (s *session) letter(v *driver.Settlement) driver.Message {
 	r := v.Token.(*receipt)
 	var d driver.Delivery
 	decode(r.message, s.plan.fifo, &d)
-	d.MarkDead(s.request.Topic, s.request.Group, r.attempt, v.Err)
-	return d.Message
+	letter := d.Message
+	letter.Headers = maps.Clone(d.Headers)
+	letter.MarkDead(s.request.Topic, s.request.Group, r.attempt, v.Err)
+	if encode(&letter, s.letters.plan, time.Now()).size > s.letters.plan.limit {
+		return d.Message
+	}
+	return letter
 }

@@ -122,13 +122,13 @@ func TestURLs(t *testing.T) {
 
 func TestSettingsOfAFile(t *testing.T) {
 	t.Parallel()
-	got, err := driver.TopicSettings("snssqs", map[string]string{"topic-arn": "arn", "retention": "1h", "kms-key": "k", "fair-queues": "true"})
-	want := snssqs.Settings{TopicARN: "arn", Retention: time.Hour, KMSKey: "k", FairQueues: true}
+	got, err := driver.TopicSettings("snssqs", map[string]string{"topic-arn": "arn:aws:sns:eu-west-1:123456789012:t", "retention": "1h", "kms-key": "k", "fair-queues": "true"})
+	want := snssqs.Settings{TopicARN: "arn:aws:sns:eu-west-1:123456789012:t", Retention: time.Hour, KMSKey: "k", FairQueues: true}
 	if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 		t.Errorf("topic: %+v, error %v", got, err)
 	}
-	got, err = driver.SubscriptionSettings("snssqs", map[string]string{"queue-name": "q"})
-	if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], snssqs.Settings{QueueName: "q"}) {
+	got, err = driver.SubscriptionSettings("snssqs", map[string]string{"queue-name": "q", "undelivered-queue": "u"})
+	if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], snssqs.Settings{QueueName: "q", UndeliveredQueue: "u"}) {
 		t.Errorf("subscription: %+v, error %v", got, err)
 	}
 	_, err = driver.SubscriptionSettings("snssqs", map[string]string{"queue-nam": "q"})

@@ -13,12 +13,14 @@ type queue struct{ name, url, arn string }
 // plan is what a request comes to on Amazon.
 type plan struct {
 	Settings
-	fifo     bool
-	topic    string // ARN; empty for a queue topic
-	queue    queue  // none for a broadcast and for a publisher of events
-	dead     queue
-	topology driver.Topology
-	attempts int // after which a message is dead; zero: no such limit
+	fifo        bool
+	topic       string // ARN; empty for a queue topic
+	queue       queue  // none for a broadcast and for a publisher of events
+	dead        queue
+	undelivered queue // what SNS cannot deliver; none unless asked for
+	topology    driver.Topology
+	attempts    int // after which a message is dead; zero: no such limit
+	limit       int // bytes of a message, and of a batch
 }
 
 // planTopic is for publishers.
@@ -30,7 +32,7 @@ func (c *conn) planTopic(ctx context.Context, r *driver.TopicRequest) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{Settings: settings, fifo: r.Ordered, topology: r.Topology}
+	p := &plan{Settings: settings, fifo: r.Ordered, topology: r.Topology, limit: c.config.MessageBytes}
 	if strings.HasSuffix(r.Topic, fifoSuffix) && !r.Ordered {
 		return nil, invalid("topic %q: a name that ends in %s is of an ordered topic: open it as one", r.Topic, fifoSuffix)
 	}
@@ -44,6 +46,8 @@ func (c *conn) planTopic(ctx context.Context, r *driver.TopicRequest) (*plan, er
 		return p, err
 	case p.TopicARN == "":
 		p.topic = c.arn(account, "sns", legalName(c.config.Prefix+r.Topic, p.fifo, topicNameLimit))
+	case strings.Split(p.TopicARN, ":")[3] != c.region:
+		return nil, invalid("topic %s is of another region: SNS takes requests in its own, and this client is in %s", p.TopicARN, c.region)
 	case strings.HasSuffix(p.TopicARN, fifoSuffix) != p.fifo:
 		return nil, mismatch("topic", p.TopicARN, p.fifo)
 	default:
@@ -65,6 +69,15 @@ func (c *conn) plan(ctx context.Context, r *driver.SubscribeRequest) (*plan, err
 	if r.Group != "" {
 		name := strings.TrimSuffix(r.Topic, fifoSuffix) + "-" + r.Group
 		if p.queue, err = c.queue(account, c.config.Prefix+name, p); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case p.UndeliveredQueue == "":
+	case r.Group == "":
+		return nil, invalid("undelivered queue %q: only a group of an event topic has one", p.UndeliveredQueue)
+	default:
+		if p.undelivered, err = c.queue(account, "", &plan{Settings: Settings{QueueName: p.UndeliveredQueue}, fifo: p.fifo}); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package snssqs
 
 import (
+	"bytes"
 	"encoding/json"
 	"path"
 	"slices"
@@ -14,12 +15,34 @@ import (
 type words []string
 
 func (w *words) UnmarshalJSON(text []byte) error {
-	var one string
-	if json.Unmarshal(text, &one) == nil {
-		*w = words{one}
-		return nil
+	list, err := oneOrMore[any](text)
+	for _, word := range list {
+		if s, ok := word.(string); ok {
+			*w = append(*w, s)
+		} else { // of a condition: true or 3600
+			one, _ := json.Marshal(word) //nolint:errchkjson // was JSON before
+			*w = append(*w, string(one))
+		}
 	}
-	return json.Unmarshal(text, (*[]string)(w))
+	return err
+}
+
+// oneOrMore reads a list that may be left out around its one element.
+func oneOrMore[T any](text []byte) (list []T, err error) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
+		err = json.Unmarshal(text, &list)
+	} else {
+		list = make([]T, 1)
+		err = json.Unmarshal(text, &list[0])
+	}
+	return list, err
+}
+
+type statements []statement
+
+func (s *statements) UnmarshalJSON(text []byte) (err error) {
+	*s, err = oneOrMore[statement](text)
+	return err
 }
 
 // matches says whether a word, perhaps with wildcards, means s.
@@ -57,7 +80,7 @@ func policyFor(queueARN, topicARN string) string {
 // can tell: conditions other than on the source count as met where they allow, and
 // as not met where they deny.
 func lets(policy, queueARN, topicARN string) bool {
-	var p struct{ Statement []statement }
+	var p struct{ Statement statements }
 	if json.Unmarshal([]byte(policy), &p) != nil {
 		return false
 	}

@@ -59,7 +59,8 @@ func (s *session) receive(n int, wait time.Duration) {
 		if name != "" && !notSent(err) {
 			s.unheard = append(s.unheard, name)
 		}
-		s.suffer(s.conn.fail("sqs:ReceiveMessage", quoted("queue", s.queue.name), err))
+		on := quoted("queue", s.queue.name)
+		s.suffer(s.conn.patient(on, s.conn.fail("sqs:ReceiveMessage", on, err)))
 	}
 	s.Put(got...)
 	s.polls--
@@ -138,7 +139,7 @@ func (s *session) accept(ctx context.Context, messages []types.Message) []driver
 		due := decode(m, s.plan.fifo, &d)
 		r := &receipt{handle: aws.ToString(m.ReceiptHandle), id: aws.ToString(m.MessageId), message: m, since: now, deadline: now.Add(s.lease)}
 		count, _ := strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-		r.attempt = count + s.conn.counts.Of(r.id)
+		r.attempt = count - s.conn.before(m, r.id, count) + s.conn.counts.Of(r.id)
 		if first := milliseconds(m.Attributes[string(types.MessageSystemAttributeNameApproximateFirstReceiveTimestamp)]); first.Before(due) && !due.Before(first) && now.After(due) {
 			r.attempt-- // the first receipt was too early
 		}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +48,7 @@ const (
 	throttle       // refused: too many requests
 	broken         // refused: the server failed
 	cut            // done, and the answer is lost
+	late           // done, and the answer comes when the client has given up waiting
 	partial        // the first entry of a batch failed, the others are done
 	stale          // the first entry's receipt handle is no longer good
 	expired        // refused: the credentials' time is over
@@ -107,7 +110,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		status, header, text := p.forward(r, body)
-		if f == cut {
+		if f == late {
+			<-r.Context().Done()
+		}
+		if f == cut || f == late {
 			panic(http.ErrAbortHandler)
 		}
 		reply(w, status, header, text)
@@ -209,6 +215,10 @@ func answer(w http.ResponseWriter, r *http.Request, status int, code string) {
 
 // part forwards a batch without its first entry, which fails. What is no batch passes.
 func (p *proxy) part(w http.ResponseWriter, r *http.Request, body []byte, f fault) {
+	if form, err := url.ParseQuery(string(body)); err == nil && form.Get("Action") == "PublishBatch" {
+		p.partOfSNS(w, r, form)
+		return
+	}
 	var in map[string]any
 	entries, _ := []any(nil), json.Unmarshal(body, &in)
 	if in != nil {
@@ -236,4 +246,29 @@ func (p *proxy) part(w http.ResponseWriter, r *http.Request, body []byte, f faul
 	out["Failed"] = append(failed, failure)
 	text, _ := json.Marshal(out)
 	reply(w, http.StatusOK, header, text)
+}
+
+// partOfSNS is part for SNS, whose requests are forms and whose answers are XML.
+func (p *proxy) partOfSNS(w http.ResponseWriter, r *http.Request, form url.Values) {
+	const member = "PublishBatchRequestEntries.member."
+	rest, first := url.Values{}, form.Get(member+"1.Id")
+	for name, values := range form {
+		entry, ok := strings.CutPrefix(name, member)
+		if !ok {
+			rest[name] = values
+			continue
+		}
+		number, field, _ := strings.Cut(entry, ".")
+		if n, _ := strconv.Atoi(number); n > 1 {
+			rest[fmt.Sprint(member, n-1, ".", field)] = values
+		}
+	}
+	header, text := http.Header{"Content-Type": {"text/xml"}}, "<PublishBatchResponse><PublishBatchResult></PublishBatchResult></PublishBatchResponse>"
+	if rest.Has(member + "1.Id") {
+		var answer []byte
+		_, header, answer = p.forward(r, []byte(rest.Encode()))
+		text = strings.NewReplacer("<Failed></Failed>", "", "<Failed/>", "").Replace(string(answer))
+	}
+	failed := "<Failed><member><Id>" + first + "</Id><Code>InternalError</Code><SenderFault>false</SenderFault></member></Failed></PublishBatchResult>"
+	reply(w, http.StatusOK, header, []byte(strings.Replace(text, "</PublishBatchResult>", failed, 1)))
 }

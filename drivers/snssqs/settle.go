@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -76,6 +75,7 @@ func (s *session) conclude(v *driver.Settlement, err error) {
 	v.Conclude(driver.Confirmed, err)
 	if err == nil && (v.Verb == driver.Ack || v.Verb == driver.Dead) {
 		s.conn.counts.Set(t.id, 0)
+		s.conn.deaths.Set(t.id, 0)
 	}
 	if err == nil && v.Verb == driver.Keep {
 		v.Outcome = driver.Lost // it was the last attempt, and went to the dead letter
@@ -87,7 +87,7 @@ func (s *session) conclude(v *driver.Settlement, err error) {
 
 // delete deletes messages.
 func (s *session) delete(ctx context.Context, list []*driver.Settlement) {
-	entries(ctx, s, list, s.conn.config.Parallel, "sqs:DeleteMessage", func(ctx context.Context, part []*driver.Settlement) ([]types.BatchResultErrorEntry, error) {
+	entries(ctx, s, list, s.conn.config.Parallel, "sqs:DeleteMessage", func(ctx context.Context, part []*driver.Settlement) (map[string]failure, error) {
 		in := &sqs.DeleteMessageBatchInput{QueueUrl: &s.queue.url}
 		for i, v := range part {
 			in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{
@@ -98,14 +98,14 @@ func (s *session) delete(ctx context.Context, list []*driver.Settlement) {
 		if err != nil {
 			return nil, err
 		}
-		return out.Failed, nil
+		return failures(len(part), out.Successful, func(d *types.DeleteMessageBatchResultEntry) *string { return d.Id }, out.Failed, failed), nil
 	}, s.conclude)
 }
 
 // entries makes requests for a list, ten entries each, some of them beside one another, and
 // tells of each entry what became of it.
 func entries[T any](ctx context.Context, s *session, list []T, parallel int, action string,
-	request func(context.Context, []T) ([]types.BatchResultErrorEntry, error), tell func(T, error)) {
+	request func(context.Context, []T) (map[string]failure, error), tell func(T, error)) {
 	on := quoted("queue", s.queue.name)
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, parallel)
@@ -115,12 +115,11 @@ func entries[T any](ctx context.Context, s *session, list []T, parallel int, act
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			list, err := request(ctx, part)
-			failed := failures(list)
+			failed, err := request(ctx, part)
 			err = s.conn.fail(action, on, err)
 			for i, v := range part {
 				if f, bad := failed[*entryIDs[i]]; bad {
-					tell(v, f.settling(action, on))
+					tell(v, s.conn.fail(action, on, f.cause()))
 				} else {
 					tell(v, err)
 				}
@@ -128,15 +127,6 @@ func entries[T any](ctx context.Context, s *session, list []T, parallel int, act
 		})
 	}
 	wait.Wait()
-}
-
-// settling is a failure about a receipt.
-func (f failure) settling(action, on string) error {
-	err := f.err(action, on)
-	if strings.Contains(f.text, "expired") || strings.Contains(f.text, "not available for visibility timeout change") {
-		return driver.Wrap(driver.CodeLost, "the receipt is no longer good", err)
-	}
-	return err
 }
 
 // A change is one of a message's visibility.
@@ -156,7 +146,7 @@ func (s *session) changeVisibility(ctx context.Context, list []change) {
 		parallel = 1
 		slices.SortStableFunc(list, func(a, b change) int { return cmp.Compare(b.receipt.tag, a.receipt.tag) })
 	}
-	entries(ctx, s, list, parallel, "sqs:ChangeMessageVisibility", func(ctx context.Context, part []change) ([]types.BatchResultErrorEntry, error) {
+	entries(ctx, s, list, parallel, "sqs:ChangeMessageVisibility", func(ctx context.Context, part []change) (map[string]failure, error) {
 		in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &s.queue.url}
 		for i, c := range part {
 			left := seconds(longestHidden - time.Since(c.receipt.since))
@@ -168,7 +158,7 @@ func (s *session) changeVisibility(ctx context.Context, list []change) {
 		if err != nil {
 			return nil, err
 		}
-		return out.Failed, nil
+		return failures(len(part), out.Successful, func(d *types.ChangeMessageVisibilityBatchResultEntry) *string { return d.Id }, out.Failed, failed), nil
 	}, func(c change, err error) {
 		switch {
 		case c.extended != nil:

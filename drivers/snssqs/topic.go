@@ -10,6 +10,7 @@ import (
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -57,12 +58,12 @@ func (s *sender) Send(ctx context.Context, batch []driver.Message, fate func(int
 	for i := range batch {
 		e := encode(&batch[i], s.plan, now)
 		e.index = i
-		if e.size > s.conn.config.MessageBytes {
+		if e.size > s.plan.limit {
 			fate(i, driver.Refused, driver.Errorf(driver.CodeTooLarge,
-				"snssqs: message has %d bytes as it is sent, with its headers and encoded where it is not text; the limit is %d", e.size, s.conn.config.MessageBytes))
+				"snssqs: message has %d bytes as it is sent, with its headers and encoded where it is not text; the limit is %d", e.size, s.plan.limit))
 			continue
 		}
-		if len(request) == batchMessages || size+e.size > s.conn.config.MessageBytes {
+		if len(request) == batchMessages || size+e.size > s.plan.limit {
 			flush()
 		}
 		request = append(request, e)
@@ -102,13 +103,14 @@ func (s *sender) send(request []*entry) []told {
 	}
 	failed, err := do(ctx, request)
 	refused := status(err) >= 400 && status(err) < 500
-	all := told{err: s.conn.fail(action, on, err)}
+	all := told{err: s.conn.patient(on, s.conn.fail(action, on, err))}
 	all.fate = driver.FateOf(all.err, len(request), !refused && !notSent(err))
 	fates := make([]told, len(request))
 	for i := range fates {
 		fates[i] = all
 		if f, bad := failed[*entryIDs[i]]; bad {
-			fates[i] = f.told(action, on)
+			err := s.conn.fail(action, on, f.cause())
+			fates[i] = told{driver.FateOf(err, 1, f == unanswered), err}
 		}
 	}
 	return fates
@@ -120,20 +122,39 @@ type failure struct {
 	sender     bool
 }
 
-func (f failure) err(action, on string) error {
-	status := 500
-	if f.sender {
-		status = 400
+// unanswered is an entry of which the answer says nothing.
+var unanswered = failure{code: "NoAnswer", text: "the answer to the batch leaves the entry out"}
+
+// failures are the entries of a batch that failed, by their IDs: all that are not done.
+func failures[D, F any](entries int, done []D, doneID func(*D) *string, failed []F, failedID func(*F) (*string, failure)) map[string]failure {
+	if len(done) == entries {
+		return nil
 	}
-	return driver.Errorf(entryCode(f.code, status), "%s on %s: %s: %s", action, on, f.code, f.text)
+	list := make(map[string]failure, entries)
+	for _, id := range entryIDs[:entries] {
+		list[*id] = unanswered
+	}
+	for i := range done {
+		delete(list, aws.ToString(doneID(&done[i])))
+	}
+	for i := range failed {
+		id, f := failedID(&failed[i])
+		list[aws.ToString(id)] = f
+	}
+	return list
 }
 
-func (f failure) told(action, on string) told {
-	err := f.err(action, on)
+// failed is an entry of SQS's.
+func failed(f *types.BatchResultErrorEntry) (*string, failure) {
+	return f.Id, failure{aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault}
+}
+
+func (f failure) cause() error {
+	fault := smithy.FaultServer
 	if f.sender {
-		return told{driver.FateOf(err, 1, false), err}
+		fault = smithy.FaultClient
 	}
-	return told{driver.Aborted, err}
+	return &smithy.GenericAPIError{Code: f.code, Message: f.text, Fault: fault}
 }
 
 func (s *sender) enqueue(ctx context.Context, request []*entry) (map[string]failure, error) {
@@ -151,7 +172,7 @@ func (s *sender) enqueue(ctx context.Context, request []*entry) (map[string]fail
 	if err != nil {
 		return nil, err
 	}
-	return failures(out.Failed), nil
+	return failures(len(request), out.Successful, func(d *types.SendMessageBatchResultEntry) *string { return d.Id }, out.Failed, failed), nil
 }
 
 func (s *sender) publish(ctx context.Context, request []*entry) (map[string]failure, error) {
@@ -169,11 +190,10 @@ func (s *sender) publish(ctx context.Context, request []*entry) (map[string]fail
 	if err != nil {
 		return nil, err
 	}
-	failed := map[string]failure{}
-	for _, f := range out.Failed {
-		failed[aws.ToString(f.Id)] = failure{aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault}
-	}
-	return failed, nil
+	return failures(len(request), out.Successful, func(d *snstypes.PublishBatchResultEntry) *string { return d.Id },
+		out.Failed, func(f *snstypes.BatchResultErrorEntry) (*string, failure) {
+			return f.Id, failure{aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault}
+		}), nil
 }
 
 var stringType = "String"
@@ -203,14 +223,6 @@ func unlessEmpty(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func failures(list []types.BatchResultErrorEntry) map[string]failure {
-	failed := make(map[string]failure, len(list))
-	for _, f := range list {
-		failed[aws.ToString(f.Id)] = failure{aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault}
-	}
-	return failed
 }
 
 func (s *sender) Close(context.Context) error {

@@ -50,6 +50,11 @@ func (c *conn) Declare(ctx context.Context, r driver.SubscribeRequest) error {
 	if p.queue.name == "" {
 		return nil
 	}
+	if q := p.undelivered; q.name != "" {
+		if err := c.declareQueue(ctx, p, q, map[string]string{policyAttribute: policyFor(q.arn, p.topic)}); err != nil {
+			return err
+		}
+	}
 	attributes := map[string]string{}
 	if p.topic != "" {
 		attributes[policyAttribute] = policyFor(p.queue.arn, p.topic)
@@ -72,7 +77,12 @@ func (c *conn) declareTopic(ctx context.Context, p *plan) error {
 	switch code := driver.CodeOf(err); {
 	case err == nil && p.KMSKey != "" && there.Attributes[kmsAttribute] != p.KMSKey:
 		return differs("topic", name, kmsAttribute, there.Attributes[kmsAttribute], p.KMSKey)
+	case err == nil && p.fifo && p.ContentDeduplication && there.Attributes[contentAttribute] != "true":
+		return differs("topic", name, contentAttribute, there.Attributes[contentAttribute], "true")
 	case err == nil:
+		if most, err := strconv.Atoi(there.Attributes[sizeAttribute]); err == nil {
+			p.limit = min(p.limit, most)
+		}
 		return nil
 	case code == driver.CodePermissionDenied && p.topology == driver.Create && p.TopicARN == "":
 	case code != driver.CodeNotFound:
@@ -93,6 +103,7 @@ func (c *conn) declareTopic(ctx context.Context, p *plan) error {
 		attributes["FifoTopic"] = "true"
 		attributes[contentAttribute] = strconv.FormatBool(p.ContentDeduplication)
 	}
+	c.made("topic " + p.topic)
 	_, err = c.sns.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name, Attributes: attributes, Tags: topicTags(p.Tags)})
 	return c.fail("sns:CreateTopic", quoted("topic", name), err)
 }
@@ -111,6 +122,10 @@ func (c *conn) attributes(ctx context.Context, q queue) (map[string]string, erro
 func (c *conn) declareQueue(ctx context.Context, p *plan, q queue, attributes map[string]string) error {
 	fifo := strings.HasSuffix(q.name, fifoSuffix)
 	want := with(attributes, nil)
+	fed := want[policyAttribute] != "" // by a topic
+	if fed && closedToSNS(p.KMSKey) {
+		return closed(driver.CodeInvalid, q.name)
+	}
 	if p.Retention > 0 {
 		want[retentionAttribute] = strconv.Itoa(int(p.Retention / time.Second))
 	}
@@ -122,6 +137,11 @@ func (c *conn) declareQueue(ctx context.Context, p *plan, q queue, attributes ma
 	}
 	there, err := c.attributes(ctx, q)
 	switch {
+	case err == nil && fed && closedToSNS(there[kmsAttribute]):
+		return closed(driver.CodeConflict, q.name)
+	case err == nil && fed && tooSmall(there[sizeAttribute], p.limit):
+		return driver.Errorf(driver.CodeConflict, "snssqs: queue %q takes messages of at most %s bytes, and its topic of %d: SNS would lose the larger ones: "+
+			"raise the queue's MaximumMessageSize, or lower message-bytes", q.name, there[sizeAttribute], p.limit)
 	case err == nil:
 		return c.compare(ctx, p, q, there, want)
 	case driver.CodeOf(err) != driver.CodeNotFound:
@@ -137,6 +157,10 @@ func (c *conn) declareQueue(ctx context.Context, p *plan, q queue, attributes ma
 	if fifo {
 		want[string(types.QueueAttributeNameFifoQueue)] = "true"
 	}
+	if q == p.dead && p.Retention == 0 {
+		want[retentionAttribute] = strconv.Itoa(int(deadRetention / time.Second))
+	}
+	c.made(quoted("queue", q.name))
 	_, err = c.sqs.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &q.name, Attributes: want, Tags: p.Tags})
 	err = c.fail("sqs:CreateQueue", quoted("queue", q.name), err)
 	if driver.CodeOf(err) != driver.CodeConflict {
@@ -179,6 +203,20 @@ func (c *conn) compare(ctx context.Context, p *plan, q queue, there, want map[st
 	return c.fail("sqs:SetQueueAttributes", quoted("queue", q.name), err)
 }
 
+// closedToSNS says whether a key is Amazon's own for SQS, whose policy nobody can change.
+func closedToSNS(key string) bool { return strings.HasSuffix(key, "alias/aws/sqs") }
+
+func closed(code driver.Code, queue string) error {
+	return driver.Errorf(code, "snssqs: queue %q: SNS may not use the key alias/aws/sqs, and would lose the topic's messages: "+
+		"use a key whose policy lets sns.amazonaws.com use it", queue)
+}
+
+// tooSmall says whether a queue refuses what its topic takes.
+func tooSmall(size string, limit int) bool {
+	most, err := strconv.Atoi(size)
+	return err == nil && most < limit
+}
+
 func differs(what, name, attribute, got, want string) error {
 	return driver.Errorf(driver.CodeConflict, "snssqs: %s %q has %s %q, asked for is %q", what, name, attribute, got, want)
 }
@@ -186,11 +224,15 @@ func differs(what, name, attribute, got, want string) error {
 // A redrivePolicy says when SQS gives a message up by itself.
 type redrivePolicy struct {
 	Target string      `json:"deadLetterTargetArn"`
-	Count  json.Number `json:"maxReceiveCount"`
+	Count  json.Number `json:"maxReceiveCount,omitempty"` // SNS has none
 }
 
 func redrive(target string, count int) string {
-	text, _ := json.Marshal(redrivePolicy{target, json.Number(strconv.Itoa(count))}) //nolint:errchkjson // strings
+	r := redrivePolicy{Target: target}
+	if count > 0 {
+		r.Count = json.Number(strconv.Itoa(count))
+	}
+	text, _ := json.Marshal(r) //nolint:errchkjson // strings
 	return string(text)
 }
 
@@ -231,7 +273,22 @@ func (c *conn) subscribe(ctx context.Context, p *plan, q queue) (string, error) 
 	case out.Attributes[rawAttribute] != "true":
 		return "", differs("subscription of queue", q.name, rawAttribute, out.Attributes[rawAttribute], "true")
 	}
-	return arn, nil
+	return arn, c.undelivered(ctx, p, q, arn, out.Attributes[redriveAttribute])
+}
+
+// undelivered sets or verifies where SNS puts what it cannot deliver.
+func (c *conn) undelivered(ctx context.Context, p *plan, q queue, subscription, there string) error {
+	var r redrivePolicy
+	switch _ = json.Unmarshal([]byte(there), &r); {
+	case p.undelivered.name == "" || r.Target == p.undelivered.arn:
+		return nil
+	case there != "" || p.topology == driver.Verify:
+		return differs("subscription of queue", q.name, redriveAttribute+" to", r.Target, p.undelivered.arn)
+	}
+	_, err := c.sns.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{
+		SubscriptionArn: &subscription, AttributeName: aws.String(redriveAttribute), AttributeValue: aws.String(redrive(p.undelivered.arn, 0)),
+	})
+	return c.fail("sns:SetSubscriptionAttributes", "subscription "+subscription, err)
 }
 
 // attach makes a queue's subscription, or finds it.
@@ -240,13 +297,10 @@ func (c *conn) attach(ctx context.Context, topic string, q queue) (string, error
 		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &q.arn,
 		Attributes: map[string]string{rawAttribute: "true"}, ReturnSubscriptionArn: true,
 	})
-	switch err = c.fail("sns:Subscribe", "topic "+topic, err); {
-	case err == nil:
-		return aws.ToString(out.SubscriptionArn), nil
-	case strings.Contains(err.Error(), "already exists with different attributes"):
-		err = driver.Wrap(driver.CodeConflict, "snssqs: queue "+q.name+" is subscribed otherwise", err)
+	if err != nil {
+		return "", c.fail("sns:Subscribe", "queue "+q.name+" to topic "+topic, err)
 	}
-	return "", err
+	return aws.ToString(out.SubscriptionArn), nil
 }
 
 // subscription looks for a queue's subscription.

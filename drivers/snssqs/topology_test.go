@@ -1,24 +1,25 @@
 package snssqs_test
 
 import (
+	"bytes"
 	"context"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/waybill-go/waybill/drivers/snssqs"
 	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/driver"
 )
 
-// raw is Amazon's own clients on the emulator.
+// raw is Amazon's own clients on the emulator, as the driver has them. The SDK's own would
+// now and then ask twice, and what the first of two receives got would be hidden.
 type raw struct {
 	t   *testing.T
 	sqs *sqs.Client
@@ -27,12 +28,13 @@ type raw struct {
 
 func rawClients(t *testing.T, address string) *raw {
 	t.Helper()
-	u, err := url.Parse(address)
+	conn, err := drive(t, address).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(u.Query().Get("endpoint")), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
-	return &raw{t, sqs.NewFromConfig(c), sns.NewFromConfig(c)}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	c := conn.(driver.Revealer).Client().(*snssqs.Client)
+	return &raw{t, c.SQS, c.SNS}
 }
 
 func (r *raw) queue(name string, attributes map[string]string) string {
@@ -44,13 +46,19 @@ func (r *raw) queue(name string, attributes map[string]string) string {
 	return *out.QueueUrl
 }
 
-func (r *raw) attributes(name string) map[string]string {
+// address is a queue's URL.
+func (r *raw) address(name string) string {
 	r.t.Helper()
 	u, err := r.sqs.GetQueueUrl(r.t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
 		r.t.Fatalf("queue %s: %v", name, err)
 	}
-	out, err := r.sqs.GetQueueAttributes(r.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: u.QueueUrl, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	return *u.QueueUrl
+}
+
+func (r *raw) attributes(name string) map[string]string {
+	r.t.Helper()
+	out, err := r.sqs.GetQueueAttributes(r.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: aws.String(r.address(name)), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -84,7 +92,16 @@ func TestCreates(t *testing.T) {
 		!strings.Contains(got["Policy"], ":"+topic+`"`) || !strings.Contains(got["RedrivePolicy"], topic+"-dead") {
 		t.Errorf("queue has %v", got)
 	}
-	r.attributes(topic + "-dead")
+	if kept := r.attributes(topic + "-dead")["MessageRetentionPeriod"]; kept != "7200" {
+		t.Errorf("dead letters are kept for %s s", kept)
+	}
+	if _, err := client(t, address).Subscriber(t.Context(), topic+"-kept", pubsub.Queue(), pubsub.NativeDeadLetter(topic+"-kept-dead", 5)); err != nil {
+		t.Fatal(err)
+	}
+	// What SQS moves is as old as it was.
+	if kept, dead := r.attributes(topic + "-kept")["MessageRetentionPeriod"], r.attributes(topic + "-kept-dead")["MessageRetentionPeriod"]; kept != "345600" || dead != "1209600" {
+		t.Errorf("messages are kept for %s s, dead letters for %s s", kept, dead)
+	}
 	_, err = c.Subscriber(t.Context(), topic, pubsub.Group("named"), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{QueueName: topic + "-other"}))
 	if err != nil {
 		t.Fatal(err)
@@ -264,4 +281,156 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 	if err != nil || len(subs.Subscriptions) > 0 {
 		t.Errorf("subscriptions left: %v, error %v", subs, err)
 	}
+}
+
+// TestTopicByARN: a topic that exists under another name, as that of another account.
+func TestTopicByARN(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, name := client(t, address), rawClients(t, address), unique("by-arn")
+	made, err := r.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := pubsub.Settings(snssqs.Settings{TopicARN: *made.TopicArn})
+	s, err := c.Subscriber(t.Context(), "orders", pubsub.Group("g"), pubsub.DropPermanent(), settings,
+		pubsub.Settings(snssqs.Settings{QueueName: name + "-g"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Publisher(t.Context(), "orders", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Publish(t.Context(), &pubsub.Message{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Receive(ctx, func(context.Context, *pubsub.Delivery) error { cancel(); return nil }); err != nil || ctx.Err() == context.DeadlineExceeded {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+	for arn, words := range map[string][]string{
+		"orders":                               {"topic ARN", "want one such as"},
+		"arn:aws:sqs:us-east-1:000000000000:t": {"topic ARN", "want one such as"},
+		"arn:aws:sns:eu-west-1:000000000000:" + name:              {"another region", "eu-west-1", "us-east-1"},
+		"arn:aws:sns:us-east-1:000000000000:" + name + "-missing": {name + "-missing", "does not exist"},
+		"arn:aws:sns:us-east-1:000000000000:" + name + ".fifo":    {"FIFO"},
+	} {
+		_, err := c.Publisher(t.Context(), "orders", pubsub.Settings(snssqs.Settings{TopicARN: arn}))
+		code := pubsub.CodeInvalid
+		switch words[len(words)-1] {
+		case "does not exist":
+			code = pubsub.CodeNotFound
+		case "FIFO":
+			code = pubsub.CodeConflict
+		}
+		wantError(t, err, code, words...)
+	}
+}
+
+// TestTopicThatTakesLess: a topic that others made may take less in a message and in a batch
+// than Amazon does at most.
+func TestTopicThatTakesLess(t *testing.T) {
+	t.Parallel()
+	p, address := behind(t, start(t))
+	c, r, topic := client(t, address), rawClients(t, address), unique("less")
+	if _, err := r.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &topic, Attributes: map[string]string{"MaximumMessageSize": "2048"}}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Publisher(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, out.Publish(t.Context(), &pubsub.Message{Body: make([]byte, 2048)}), pubsub.CodeTooLarge, "2048")
+	for range 6 {
+		out.PublishAsync(t.Context(), &pubsub.Message{Body: bytes.Repeat([]byte("x"), 1000)}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := out.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := p.count("PublishBatch"); n < 3 {
+		t.Errorf("%d requests for 6000 bytes", n)
+	}
+}
+
+// TestTags: what is created has the tags that were asked for.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("tagged")
+	_, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent(),
+		pubsub.Settings(snssqs.Settings{Tags: map[string]string{"team": "billing"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := r.sqs.ListQueueTags(t.Context(), &sqs.ListQueueTagsInput{QueueUrl: aws.String(r.address(topic + "-g"))})
+	if err != nil || queue.Tags["team"] != "billing" {
+		t.Errorf("queue's tags: %v, error %v", queue, err)
+	}
+	on, err := r.sns.ListTagsForResource(t.Context(), &sns.ListTagsForResourceInput{ResourceArn: aws.String("arn:aws:sns:us-east-1:000000000000:" + topic)})
+	if err != nil || len(on.Tags) != 1 || *on.Tags[0].Key != "team" || *on.Tags[0].Value != "billing" {
+		t.Errorf("topic's tags: %v, error %v", on, err)
+	}
+}
+
+// TestUndelivered: SNS is told where to put what it cannot deliver. (The emulator's SNS keeps
+// the policy, and has no dead letters.)
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("lost")
+	open := func(name string, options ...pubsub.SubscriberOption) error {
+		options = append(options, pubsub.Group("g"), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{UndeliveredQueue: name}))
+		_, err := c.Subscriber(t.Context(), topic, options...)
+		return err
+	}
+	if _, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent()); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, open(topic+"-lost", pubsub.Topology(pubsub.Verify)), pubsub.CodeNotFound, topic+"-lost")
+	if err := open(topic + "-lost"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(topic+"-lost", pubsub.Topology(pubsub.Verify)); err != nil {
+		t.Errorf("verify: %v", err)
+	}
+	if policy := r.attributes(topic + "-lost")["Policy"]; !strings.Contains(policy, ":"+topic+`"`) {
+		t.Errorf("policy %q does not let the topic in", policy)
+	}
+	wantError(t, open(topic+"-elsewhere"), pubsub.CodeConflict, "RedrivePolicy", topic+"-lost", topic+"-elsewhere")
+	wantError(t, open(topic+".fifo"), pubsub.CodeConflict, "FIFO")
+	_, err := c.Subscriber(t.Context(), topic+"-queue", pubsub.Queue(), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{UndeliveredQueue: "u"}))
+	wantError(t, err, pubsub.CodeInvalid, "only a group")
+}
+
+// TestLosesNothingInSilence: what SNS would take and lose, or refuse later, is refused at opening.
+func TestLosesNothingInSilence(t *testing.T) {
+	t.Parallel()
+	address := start(t)
+	c, r, topic := client(t, address), rawClients(t, address), unique("silent")
+	key := pubsub.Settings(snssqs.Settings{KMSKey: "alias/aws/sqs"})
+	if _, err := c.Publisher(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	r.queue(topic+"-g", map[string]string{"KmsMasterKeyId": "alias/aws/sqs"})
+	_, err := c.Subscriber(t.Context(), topic, pubsub.Group("g"), pubsub.DropPermanent())
+	wantError(t, err, pubsub.CodeConflict, topic+"-g", "alias/aws/sqs", "sns.amazonaws.com")
+	_, err = c.Subscriber(t.Context(), topic+"-other", pubsub.Group("g"), pubsub.DropPermanent(), key)
+	wantError(t, err, pubsub.CodeInvalid, "alias/aws/sqs", "sns.amazonaws.com")
+	if _, err := c.Publisher(t.Context(), topic+"-queue", pubsub.Queue(), key); err != nil {
+		t.Errorf("a queue alone may have that key: %v", err)
+	}
+	r.queue(topic+"-small", map[string]string{"MaximumMessageSize": "1024"})
+	_, err = c.Subscriber(t.Context(), topic, pubsub.Group("small"), pubsub.DropPermanent())
+	wantError(t, err, pubsub.CodeConflict, topic+"-small", "1024", "262144", "MaximumMessageSize")
+	if _, err := c.Publisher(t.Context(), topic+"-fifo", pubsub.Ordered()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Publisher(t.Context(), topic+"-fifo", pubsub.Ordered(), pubsub.Settings(snssqs.Settings{ContentDeduplication: true}))
+	wantError(t, err, pubsub.CodeConflict, topic+"-fifo", "ContentBasedDeduplication")
 }

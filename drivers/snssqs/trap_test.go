@@ -1,9 +1,12 @@
 package snssqs_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -345,6 +349,193 @@ func TestShutdownCutsAPoll(t *testing.T) {
 				t.Errorf("%q came, attempt %d", d.Body, d.Attempt)
 			}
 		})
+	}
+}
+
+// TestStaleVisibility: a lease that the broker no longer knows is lost: an extension tells so,
+// and so does a retry. An extension that fails for a while leaves the lease as it is.
+func TestStaleVisibility(t *testing.T) {
+	t.Parallel()
+	p, url := behind(t, start(t))
+	r := queueRequest(unique("visibility"), false)
+	conn, s := session(t, url, r)
+	send(t, conn, r.TopicRequest, driver.Message{Body: []byte("a")}, driver.Message{Body: []byte("b")})
+	got := take(t, s, 2)
+	faults := []fault{broken, throttle, partial, stale, stale}
+	p.play(func(action string, n int) fault {
+		if action == "ChangeMessageVisibilityBatch" && n <= len(faults) {
+			return faults[n-1]
+		}
+		return none
+	})
+	a, b := &got[0].Receipt, &got[1].Receipt
+	before := a.Deadline
+	for _, f := range faults[:3] {
+		if s.Extend(t.Context(), []*driver.Receipt{a}, time.Minute); !a.Deadline.Equal(before) {
+			t.Errorf("after fault %d the lease ends at %v, want %v", f, a.Deadline, before)
+		}
+	}
+	if s.Extend(t.Context(), []*driver.Receipt{a}, time.Minute); !a.Deadline.IsZero() {
+		t.Errorf("the lease of a stale receipt ends at %v", a.Deadline)
+	}
+	batch := []driver.Settlement{{Receipt: a, Verb: driver.Ack}, {Receipt: b, Verb: driver.Retry, Delay: time.Second}}
+	if s.Settle(t.Context(), batch); batch[0].Outcome != driver.Lost || batch[1].Outcome != driver.Lost {
+		t.Errorf("outcomes %s, %s", batch[0].Outcome, batch[1].Outcome)
+	}
+	if n := p.count("DeleteMessageBatch"); n > 0 {
+		t.Errorf("%d deletes of what was lost", n)
+	}
+}
+
+// TestLongDelays: what SQS can hide it is asked to hide for just so long, in whole seconds, and
+// never beyond twelve hours from the receipt.
+func TestLongDelays(t *testing.T) {
+	t.Parallel()
+	p, url := behind(t, start(t))
+	var mu sync.Mutex
+	var asked []string
+	p.seen = func(action string, body []byte) {
+		var in struct {
+			Entries []struct{ DelaySeconds, VisibilityTimeout int }
+		}
+		if json.Unmarshal(body, &in) != nil || len(in.Entries) == 0 {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch action {
+		case "SendMessageBatch":
+			asked = append(asked, fmt.Sprint("send ", in.Entries[0].DelaySeconds))
+		case "ChangeMessageVisibilityBatch":
+			asked = append(asked, fmt.Sprint("hide ", in.Entries[0].VisibilityTimeout))
+		}
+	}
+	r := queueRequest(unique("long"), false)
+	conn, s := session(t, url, r)
+	send(t, conn, r.TopicRequest, driver.Message{Body: []byte("a")}, driver.Message{Body: []byte("b")}, driver.Message{Delay: 15 * time.Minute})
+	got := take(t, s, 2)
+	settle(t, s, driver.Settlement{Receipt: &got[0].Receipt, Verb: driver.Retry, Delay: 11*time.Hour + time.Millisecond})
+	settle(t, s, driver.Settlement{Receipt: &got[1].Receipt, Verb: driver.Retry, Delay: conn.Capabilities().RetryDelay})
+	mu.Lock()
+	want := []string{"send 0", "send 0", "send 900", "hide 39601", "hide 43140"}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, want %v", asked, want)
+	}
+	mu.Unlock()
+	// The engine refuses what is beyond.
+	c := client(t, url)
+	out, err := c.Publisher(t.Context(), r.Topic, pubsub.Queue())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = out.Publish(t.Context(), &pubsub.Message{Body: []byte("x"), Delay: 15*time.Minute + time.Second})
+	wantError(t, err, pubsub.CodeUnsupported, "15m")
+}
+
+// TestLargeBatches: a request has at most as many bytes as Amazon takes, with headers and
+// encoding, however many messages that is.
+func TestLargeBatches(t *testing.T) {
+	t.Parallel()
+	p, url := behind(t, strings.Replace(start(t), "message-bytes=262144", "message-bytes=1048576", 1))
+	c, topic := client(t, url), unique("large")
+	out, err := c.Publisher(t.Context(), topic, pubsub.Queue())
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := make([]byte, 260_000) // a third more in base64: three fit
+	for range 7 {
+		out.PublishAsync(t.Context(), &pubsub.Message{Body: binary}, func(err error) {
+			if err != nil {
+				t.Errorf("publish: %v", err)
+			}
+		})
+	}
+	headers := map[string]string{}
+	for i := range 20 {
+		headers[fmt.Sprint("header-", i)] = strings.Repeat("v", 10_000)
+	}
+	for size, fits := range map[int]bool{800_000: true, 850_000: false} {
+		err := out.Publish(t.Context(), &pubsub.Message{Body: bytes.Repeat([]byte("x"), size), Headers: headers})
+		if (err == nil) != fits || err != nil && pubsub.CodeOf(err) != pubsub.CodeTooLarge {
+			t.Errorf("%d bytes beside headers: %v", size, err)
+		}
+	}
+	if err := out.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// The emulator refuses a batch of more than a mebibyte, and then the engine would have
+	// sent more.
+	if n := p.count("SendMessageBatch"); n > 6 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestTimeout: a send whose answer does not come is sent again, and on FIFO it is stored once.
+func TestTimeout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a request's whole time")
+	}
+	t.Parallel()
+	p, url := behind(t, start(t))
+	p.play(func(action string, n int) fault {
+		if action == "SendMessageBatch" && n == 1 {
+			return late
+		}
+		return none
+	})
+	r := queueRequest(unique("timeout"), true)
+	c := client(t, url)
+	out, err := c.Publisher(t.Context(), r.Topic, pubsub.Queue(), pubsub.Ordered())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Publish(t.Context(), &pubsub.Message{ID: "id", Key: "k", Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.count("SendMessageBatch"); n != 2 {
+		t.Errorf("%d sends", n)
+	}
+	if n := rawClients(t, url).attributes(r.Topic + ".fifo")["ApproximateNumberOfMessages"]; n != "1" {
+		t.Errorf("%s messages are stored", n)
+	}
+}
+
+// TestWithoutRawDelivery: a subscription that somebody made without raw delivery is read all
+// the same, ours and a stranger's messages, and S3's events in their envelope.
+func TestWithoutRawDelivery(t *testing.T) {
+	t.Parallel()
+	url := start(t)
+	amazon, c, topic := rawClients(t, url), client(t, url), unique("enveloped")
+	out, err := c.Publisher(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := "arn:aws:sns:us-east-1:000000000000:" + topic
+	amazon.queue(topic+"-g", nil)
+	if _, err := amazon.sns.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: &arn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + topic + "-g"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Publish(t.Context(), &pubsub.Message{ID: "ours", Key: "k", Headers: map[string]string{"h": "v"}, Body: []byte{0, 255}}); err != nil {
+		t.Fatal(err)
+	}
+	const event = `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put"}]}`
+	for _, text := range []string{"a stranger's", event} {
+		if _, err := amazon.sns.Publish(t.Context(), &sns.PublishInput{TopicArn: &arn, Message: &text, Subject: aws.String("subject")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := driver.SubscribeRequest{TopicRequest: driver.TopicRequest{Topic: topic, Topology: driver.Assume}, Group: "g"}
+	_, s := session(t, url, r)
+	for _, d := range take(t, s, 3) {
+		switch {
+		case d.ID == "ours" && d.Key == "k" && string(d.Body) == "\x00\xff" && maps.Equal(d.Headers, map[string]string{"h": "v"}):
+		case d.ID != "" && string(d.Body) == "a stranger's" && maps.Equal(d.Headers, map[string]string{"subject": "subject"}):
+		case d.ID != "" && string(d.Body) == event && d.Headers["source"] == "aws:s3" && d.Headers["detail-type"] == "ObjectCreated:Put":
+		default:
+			t.Errorf("got %+v", d.Message)
+		}
 	}
 }
 

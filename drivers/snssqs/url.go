@@ -27,6 +27,7 @@ func readTopic(p *driver.Params) []any {
 func readSubscription(p *driver.Params) []any {
 	var s Settings
 	p.String("queue-name", &s.QueueName)
+	p.String("undelivered-queue", &s.UndeliveredQueue)
 	return []any{s}
 }
 

@@ -193,7 +193,9 @@ func decode(m *types.Message, fifo bool, d *driver.Delivery) (due time.Time) {
 	if len(headers) == 0 {
 		body = readForeign(body, d)
 	}
-	return unpack(body, d)
+	due = unpack(body, d)
+	died(m, d)
+	return due
 }
 
 // unpack takes what is ours out of a delivery's headers.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -147,6 +148,18 @@ func TestForeignMessages(t *testing.T) {
 		},
 		"not quite": {body: `{"TopicArn": not JSON`, headers: map[string]string{}},
 		"text":      {body: "just text", headers: map[string]string{}},
+		"S3 by SNS without raw delivery": {
+			body: `{"Type":"Notification","MessageId":"m-1","TopicArn":"arn:aws:sns:eu-west-1:1:t","Subject":"Amazon S3 Notification","Timestamp":"2026-01-02T03:04:06Z",` +
+				`"Message":"{\"Records\":[{\"eventSource\":\"aws:s3\",\"eventName\":\"ObjectCreated:Put\",\"eventTime\":\"2026-01-02T03:04:05Z\"}]}"}`,
+			want: `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","eventTime":"2026-01-02T03:04:05Z"}]}`,
+			id:   "m-1", headers: map[string]string{"subject": "Amazon S3 Notification", "source": "aws:s3", "detail-type": "ObjectCreated:Put"}, at: "2026-01-02T03:04:05Z",
+		},
+		"an envelope in an envelope": {
+			body: `{"Type":"Notification","MessageId":"m-1","TopicArn":"arn:aws:sns:eu-west-1:1:t","Timestamp":"2026-01-02T03:04:05Z",` +
+				`"Message":"{\"Type\":\"Notification\",\"TopicArn\":\"arn:aws:sns:eu-west-1:1:u\",\"Message\":\"inner\"}"}`,
+			want: `{"Type":"Notification","TopicArn":"arn:aws:sns:eu-west-1:1:u","Message":"inner"}`,
+			id:   "m-1", headers: map[string]string{}, at: "2026-01-02T03:04:05Z",
+		},
 	} {
 		var d driver.Delivery
 		decode(&types.Message{Body: &c.body}, false, &d)
@@ -190,6 +203,27 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestPartitions: the addresses and names that are computed are those of the SDK.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	for region, name := range map[string]string{
+		"eu-west-1": "aws", "ap-southeast-7": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov", "us-iso-east-1": "aws-iso",
+		"us-isob-east-1": "aws-iso-b", "eu-isoe-west-1": "aws-iso-e", "us-isof-south-1": "aws-iso-f", "eusc-de-east-1": "aws-eusc",
+	} {
+		c := &conn{region: region}
+		if got, want := c.arn("123456789012", "sqs", "q"), "arn:"+name+":sqs:"+region+":123456789012:q"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		there, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(t.Context(), sqs.EndpointParameters{Region: &region}.WithDefaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.url("123456789012", "q"), there.URI.String()+"/123456789012/q"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	const q, topic = "arn:aws:sqs:eu-west-1:123456789012:q", "arn:aws:sns:eu-west-1:123456789012:t"
@@ -210,6 +244,9 @@ func TestPolicies(t *testing.T) {
 		allow(sns, send, `,"Condition":{"StringEquals":{"aws:SourceAccount":["999999999999","123456789012"]}}`):                                                                                          true,
 		allow(`{"Service":"events.amazonaws.com"}`, send, ""):                                                                                                                                            false,
 		allow(sns, `"sqs:ReceiveMessage"`, ""):                                                                                                                                                           false,
+		`{"Statement":{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"` + q + `"}}`:                                                                 true,
+		allow(sns, send, `,"Condition":{"Bool":{"aws:SecureTransport":true},"NumericLessThan":{"aws:MultiFactorAuthAge":3600}}`):                                                                         true,
+		allow(sns, send, `,"Condition":{"StringEquals":{"aws:SourceAccount":123456789012}}`):                                                                                                             true,
 		strings.Replace(policyFor(q, topic), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*"},`, 1):                                                      false,
 		strings.Replace(policyFor(q, topic), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}},`, 1): true,
 	} {

@@ -15,8 +15,6 @@ import (
 	"os"
 	"os/signal"
 
-	"golang.org/x/sync/errgroup"
-
 	_ "github.com/waybill-go/waybill/drivers/gcppubsub"
 	_ "github.com/waybill-go/waybill/drivers/kafka"
 	_ "github.com/waybill-go/waybill/drivers/memory"
@@ -54,15 +52,11 @@ func run(ctx context.Context, w io.Writer, file string, orders int) error {
 	if err != nil {
 		return errors.Join(err, client.Close(ctx))
 	}
-	serving, stop := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return client.Serve(serving, routes...) })
-	group.Go(func() error {
-		defer stop()
+	err = ledger.Play(ctx, client, routes, func(ctx context.Context) error {
 		if err := sell(ctx, client, orders); err != nil {
 			return err
 		}
 		return book.Wait(ctx)
 	})
-	return errors.Join(group.Wait(), book.Report())
+	return errors.Join(err, book.Report())
 }

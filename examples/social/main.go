@@ -14,8 +14,6 @@ import (
 	"os"
 	"os/signal"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/waybill-go/waybill/codec"
 	_ "github.com/waybill-go/waybill/drivers/gcppubsub"
 	_ "github.com/waybill-go/waybill/drivers/kafka"
@@ -62,11 +60,7 @@ func run(ctx context.Context, w io.Writer, file string, posts int) error {
 	if err != nil {
 		return errors.Join(err, client.Close(ctx))
 	}
-	serving, stop := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return client.Serve(serving, routes...) })
-	group.Go(func() error {
-		defer stop()
+	err = ledger.Play(ctx, client, routes, func(ctx context.Context) error {
 		if err := write(ctx, client, posts); err != nil {
 			return err
 		}
@@ -79,7 +73,7 @@ func run(ctx context.Context, w io.Writer, file string, posts int) error {
 		close(r.trained)
 		return book.Wait(ctx)
 	})
-	return errors.Join(group.Wait(), book.Report())
+	return errors.Join(err, book.Report())
 }
 
 // write publishes the posts, a page of them in each call.

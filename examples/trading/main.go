@@ -14,8 +14,6 @@ import (
 	"os/signal"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/waybill-go/waybill/codec"
 	_ "github.com/waybill-go/waybill/drivers/gcppubsub"
 	_ "github.com/waybill-go/waybill/drivers/kafka"
@@ -65,14 +63,10 @@ func run(ctx context.Context, w io.Writer, file string, n int, every time.Durati
 	if err != nil {
 		return errors.Join(err, client.Close(ctx))
 	}
-	serving, stop := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return client.Serve(serving, routes...) })
-	group.Go(func() error {
-		defer stop()
+	err = ledger.Play(ctx, client, routes, func(ctx context.Context) error {
 		return f.trade(ctx, client, n, every)
 	})
-	return errors.Join(group.Wait(), f.report(w))
+	return errors.Join(err, f.report(w))
 }
 
 // trade rings the bell for each symbol, and sends signals when all have heard it: what is

@@ -37,6 +37,16 @@ func (m *Message) MarkDead(topic, group string, attempts int, reason error) {
 	m.Headers[HeaderDeadAttempts] = strconv.Itoa(attempts)
 }
 
+// TellsOfDeath says whether a header is one of a dead letter. Where a broker tells of a new
+// death, those of an earlier one go.
+func TellsOfDeath(header string) bool {
+	switch header {
+	case HeaderDeadTopic, HeaderDeadGroup, HeaderDeadReason, HeaderDeadTime, HeaderDeadAttempts:
+		return true
+	}
+	return false
+}
+
 // reasonBytes leaves room for the header's name: Google's attributes have 1,024 bytes.
 const reasonBytes = 1000
 

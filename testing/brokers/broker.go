@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/waybill-go/waybill/testing/brokers/internal/keeper"
 	"github.com/waybill-go/waybill/testing/brokers/internal/recipe"
@@ -48,6 +49,7 @@ type TLS struct {
 type SASL struct {
 	URL            string // with the password, for PLAIN; add &sasl=scram-sha-256 for another
 	User, Password string
+	Lasts          time.Duration // a login by PLAIN: the broker ends a connection that does not renew it
 }
 
 // Start gives a broker to a program that is not a test: "rabbitmq", "rabbitmq@4.3",
@@ -108,7 +110,7 @@ func wrap(r *keeper.Record, private bool) *Broker {
 		b.TLS = &TLS{URL: t.URL, CA: t.CA, Cert: t.ClientCert, Key: t.Key}
 	}
 	if l := r.SASL; l != nil {
-		b.SASL = &SASL{URL: l.URL, User: l.User, Password: l.Password}
+		b.SASL = &SASL{URL: l.URL, User: l.User, Password: l.Password, Lasts: l.Lasts}
 	}
 	return b
 }

@@ -48,6 +48,15 @@ func (k *kit) join(c driver.Conn, r driver.SubscribeRequest) *member {
 	return m
 }
 
+// reader joins a group of a new topic, and then publishes messages there, without keys.
+func (k *kit) reader(bodies ...string) (driver.Conn, driver.SubscribeRequest, *member) {
+	k.Helper()
+	c, r := k.conn(), k.request(k.name("t"), false)
+	m := k.join(c, r)
+	k.sendKeyed(c, r.TopicRequest, "", bodies...)
+	return c, r, m
+}
+
 // joinWithout is join without credit.
 func (k *kit) joinWithout(c driver.Conn, r driver.SubscribeRequest) *member {
 	k.Helper()
@@ -143,6 +152,20 @@ func (m *member) intake(n int) (list []driver.Delivery, revoked []driver.Revocat
 		in.Reset()
 	}
 	return list, revoked
+}
+
+// finish receives these, in this order, and acknowledges each.
+func (m *member) finish(bodies ...string) {
+	m.kit.Helper()
+	for i := 0; i < len(bodies); {
+		for _, d := range m.take(1) {
+			if i == len(bodies) || string(d.Body) != bodies[i] {
+				m.kit.Fatalf("got %q after %d of %q", d.Body, i, bodies)
+			}
+			m.done(&d, driver.Ack)
+			i++
+		}
+	}
 }
 
 // none watches that no delivery comes for a while.

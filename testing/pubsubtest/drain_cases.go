@@ -117,25 +117,14 @@ var drainCases = []Case{
 			k.sendKeyed(conn, r.TopicRequest, "a", numbers(8)...)
 			m.take(1)
 			m.leave()
-			next := k.join(conn, r)
-			for i := 0; i < 8; {
-				for _, d := range next.take(1) {
-					if string(d.Body) != numbers(8)[i] {
-						k.Fatalf("got %q, want %d", d.Body, i)
-					}
-					next.done(&d, driver.Ack)
-					i++
-				}
-			}
+			k.join(conn, r).finish(numbers(8)...)
 		},
 	},
 	{
 		Name: "drain/quiesce", Why: "After Quiesce a session gives nothing new and says so, and keeps what it gave until it is settled.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			conn, r, m := k.reader("a")
 			d := m.take(1)[0]
 			k.must(m.Quiesce(k.ctx))
 			k.sendKeyed(conn, r.TopicRequest, "", "b")
@@ -156,9 +145,7 @@ var drainCases = []Case{
 		needs: needsGroups,
 		run: func(k *kit) {
 			k.dies()
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			_, r, m := k.reader("a")
 			m.take(1)
 			k.must(m.Quiesce(k.ctx))
 			var in driver.Intake

@@ -24,6 +24,16 @@ func RunRecorded(t *testing.T, h Harness, name string) (failed, skipped bool, ou
 	return r.failed, r.skipped, strings.Join(r.log, "\n")
 }
 
+// RunStorm runs a storm aside, so that its failure can be expected.
+func RunStorm(t *testing.T, s Storm) (failed bool, output string) {
+	t.Helper()
+	r := &recorded{TB: t}
+	runRecorded(r, func() { s.Run(r) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed, strings.Join(r.log, "\n")
+}
+
 func runRecorded(r *recorded, run func()) {
 	apart(run)
 	for len(r.after) > 0 {

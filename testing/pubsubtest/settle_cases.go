@@ -275,9 +275,7 @@ var attemptCases = []Case{
 		Name: "attempt/returned", Why: "What was fetched and never started is not charged an attempt: prefetching must not use up a ceiling.",
 		needs: needsExact,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "x")
+			conn, r, m := k.reader("x")
 			for range 3 {
 				d := m.take(1)[0]
 				k.precise(d.Attempt, 1)
@@ -314,9 +312,7 @@ var receiptCases = []Case{
 		Name: "receipt/twice", Why: "A receipt that was used is void: settling it again must not touch another message.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a", "b")
+			conn, r, m := k.reader("a", "b")
 			list := m.take(2)
 			m.done(&list[0], driver.Ack)
 			if got := m.settle(&list[0], driver.Ack, 0); got != driver.Lost && got != driver.Sent {
@@ -334,16 +330,13 @@ var receiptCases = []Case{
 		Name: "receipt/stale", Why: "A receipt from before a redelivery must not settle the message in its new owner's hands.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			conn, r, m := k.reader("a")
 			old := m.take(1)[0]
 			m.done(&old, driver.Return)
-			again := m.take(1)[0]
+			m.take(1)
 			if got := m.settle(&old, driver.Ack, 0); got == driver.Confirmed || got == driver.Accepted {
 				k.Errorf("a stale receipt's settlement is %s, want lost", got)
 			}
-			_ = again
 			m.leave()
 			if d := k.join(conn, r).take(1)[0]; string(d.Body) != "a" {
 				k.Errorf("got %q", d.Body)
@@ -354,9 +347,7 @@ var receiptCases = []Case{
 		Name: "receipt/among-acks", Why: "What goes back amid acknowledgements is not acknowledged with them: settlements are merged.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
+			conn, r, m := k.reader(numbers(5)...)
 			list := m.take(5)
 			for _, i := range []int{0, 1, 3} {
 				m.done(&list[i], driver.Ack)
@@ -377,9 +368,7 @@ var receiptCases = []Case{
 		Name: "receipt/outcome", Why: "Each settlement has an outcome, as the capabilities claim: the engine repeats what was not done.",
 		needs: needsGroups,
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
+			_, _, m := k.reader(numbers(5)...)
 			for _, d := range m.take(5) {
 				m.done(&d, driver.Ack)
 			}
@@ -391,9 +380,7 @@ var receiptCases = []Case{
 		needs: needs("does not commit", func(c *driver.Capabilities) bool { return c.SettleCommits && c.Groups }),
 		run: func(k *kit) {
 			k.dies()
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", numbers(5)...)
+			_, r, m := k.reader(numbers(5)...)
 			list := m.take(5)
 			for _, i := range []int{0, 1, 3} {
 				m.done(&list[i], driver.Ack)
@@ -413,9 +400,7 @@ var receiptCases = []Case{
 		Name: "receipt/retry-delay", Why: "A native retry is delayed as claimed: the engine leaves the wait to the broker.",
 		needs: needs("does not delay a retry", func(c *driver.Capabilities) bool { return c.RetryDelay > 0 && c.Groups }),
 		run: func(k *kit) {
-			conn, r := k.conn(), k.request(k.name("t"), false)
-			m := k.join(conn, r)
-			k.sendKeyed(conn, r.TopicRequest, "", "a")
+			_, _, m := k.reader("a")
 			d := m.take(1)[0]
 			delay := min(time.Second, k.caps.RetryDelay)
 			began := time.Now()

@@ -21,7 +21,8 @@ import (
 type Storm struct {
 	// Driver connects to the broker.
 	Driver driver.Driver
-	// Fault strikes while messages flow, mends what it broke, and returns.
+	// Fault strikes while messages flow, mends what it broke, and returns. Where it fails, the
+	// storm ends with its error.
 	Fault func(ctx context.Context) error
 	// Strikes is how often the fault takes messages back at most; default 1. It bounds
 	// what may come twice.
@@ -43,7 +44,8 @@ type Storm struct {
 	// InFlight bounds messages without their outcomes, at the publisher and at each member;
 	// default 500.
 	InFlight int
-	// Patience is how long after the fault everything must have arrived; default 60 s.
+	// Patience is how long after the fault everything must have arrived; default 60 s. It bounds
+	// publishing, arriving and closing, each.
 	Patience time.Duration
 }
 
@@ -77,9 +79,10 @@ type ledger struct {
 	twice     int
 	handled   int
 	refused   int
-	outcomes  sync.WaitGroup
-	patience  *time.Timer   // for publishing to go on after the fault
-	changed   chan struct{} // holds one token
+	open      int         // messages without their outcomes
+	abandoned bool        // the fault failed: what follows from that is not told
+	patience  *time.Timer // for publishing to go on after the fault
+	changed   driver.Wake
 }
 
 // Run carries the storm out. It logs how much came twice.
@@ -98,7 +101,7 @@ func (s Storm) Run(t testing.TB) {
 }
 
 func (s Storm) run(t testing.TB) {
-	l := &ledger{storm: s, t: t, published: make([]int, s.Keys), next: make([]int, s.Keys), seen: make([]map[int]bool, s.Keys), changed: make(chan struct{}, 1)}
+	l := &ledger{storm: s, t: t, published: make([]int, s.Keys), next: make([]int, s.Keys), seen: make([]map[int]bool, s.Keys), changed: driver.NewWake()}
 	for i := range l.seen {
 		l.seen[i] = map[int]bool{}
 	}
@@ -142,53 +145,66 @@ func (s Storm) run(t testing.TB) {
 		t.Error(err)
 		return
 	}
-	l.publish(ctx, p, make(chan error, 1))
-	l.outcomes.Wait()
-	l.mu.Lock()
-	refused := l.refused
-	l.mu.Unlock()
-	if refused == 0 {
+	if l.publish(ctx, p) {
 		l.arrive(ctx)
 	}
 }
 
-// publish publishes rounds, with the fault in their midst, until it is over.
-func (l *ledger) publish(ctx context.Context, p *pubsub.Topic, struck chan error) {
+// publish publishes rounds, with the fault in their midst, until it is over and each message
+// has its outcome. It says whether all were published.
+func (l *ledger) publish(ctx context.Context, p *pubsub.Topic) bool {
 	s := l.storm
-	pace := time.NewTicker(s.Pace)
-	defer pace.Stop()
-	last := -1 // the last round, once the fault is over
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	defer func() { l.patience.Stop() }()
 	l.patience = time.AfterFunc(time.Hour, func() {
 		cancel(fmt.Errorf("publishers still wait %v after the fault", s.Patience))
 	})
-	for n := 0; n < s.Rounds || last < 0 || n <= last; n++ {
-		if n == s.Rounds/4 {
-			go func() {
-				err := s.Fault(ctx)
-				l.patience.Reset(s.Patience)
-				struck <- err
-			}()
+	struck := make(chan error, 1)
+	l.rounds(ctx, p, struck, func() {
+		err := s.Fault(ctx)
+		l.patience.Reset(s.Patience)
+		if err != nil {
+			l.abandon()
+			err = fmt.Errorf("fault: %w", err)
 		}
-		for key := range s.Keys {
-			l.outcomes.Add(1)
-			p.PublishAsync(ctx, &pubsub.Message{Key: strconv.Itoa(key), Body: []byte(strconv.Itoa(n))}, func(err error) {
-				defer l.outcomes.Done()
-				if err != nil {
-					l.fail(err)
-				}
-			})
+		struck <- err
+		if err != nil {
+			cancel(err)
+		}
+	})
+	l.mu.Lock()
+	abandoned := l.abandoned
+	l.mu.Unlock()
+	if abandoned {
+		l.t.Error(<-struck)
+		return false
+	}
+	return l.conclude(ctx)
+}
+
+// rounds publishes them, and starts the fault.
+func (l *ledger) rounds(ctx context.Context, p *pubsub.Topic, struck chan error, fault func()) {
+	pace := time.NewTicker(l.storm.Pace)
+	defer pace.Stop()
+	last := -1 // the last round, once the fault is over
+	for n := 0; n < l.storm.Rounds || last < 0 || n <= last; n++ {
+		if n == l.storm.Rounds/4 {
+			go fault()
+		}
+		for key := range l.storm.Keys {
 			l.mu.Lock()
 			l.published[key]++
+			l.open++
 			l.mu.Unlock()
+			p.PublishAsync(ctx, &pubsub.Message{Key: strconv.Itoa(key), Body: []byte(strconv.Itoa(n))}, l.outcome)
 		}
 		select {
 		case err := <-struck:
-			if err != nil {
-				l.t.Errorf("fault: %v", err)
+			if last = n + 20; err != nil {
+				struck <- err
+				return
 			}
-			last = n + 20
 		case <-pace.C:
 		case <-ctx.Done():
 			return
@@ -196,14 +212,43 @@ func (l *ledger) publish(ctx context.Context, p *pubsub.Topic, struck chan error
 	}
 }
 
-// fail notes that a message was not published; the first few tell why.
-func (l *ledger) fail(err error) {
+// abandon ends the looking at outcomes: without the broker there is nothing to be seen.
+func (l *ledger) abandon() {
 	l.mu.Lock()
-	l.refused++
-	n := l.refused
+	defer l.mu.Unlock()
+	l.abandoned = true
+}
+
+// outcome notes one. The first few that are failures tell why.
+func (l *ledger) outcome(err error) {
+	l.mu.Lock()
+	l.open--
+	told := err != nil && !l.abandoned && l.refused < 3
+	if err != nil {
+		l.refused++
+	}
 	l.mu.Unlock()
-	if n <= 3 {
+	l.changed.Poke()
+	if told {
 		l.t.Errorf("publish: %v", err)
+	}
+}
+
+// conclude waits until all messages have their outcomes, and says whether all were published.
+func (l *ledger) conclude(ctx context.Context) bool {
+	for {
+		l.mu.Lock()
+		open, refused := l.open, l.refused
+		l.mu.Unlock()
+		if open == 0 {
+			return refused == 0
+		}
+		select {
+		case <-l.changed:
+		case <-ctx.Done():
+			l.t.Errorf("%d messages have no outcome: %v", open, context.Cause(ctx))
+			return false
+		}
 	}
 }
 
@@ -235,10 +280,7 @@ func (l *ledger) handle(_ context.Context, d *pubsub.Delivery) error {
 		l.next[key]++
 		l.handled++
 	}
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
+	l.changed.Poke()
 	return nil
 }
 

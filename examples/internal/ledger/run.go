@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/waybill-go/waybill/pubsub"
+	"github.com/waybill-go/waybill/pubsub/config"
 )
 
 const runHeader = "example-run"
@@ -28,4 +31,17 @@ func ThisRun() []pubsub.ClientOption {
 		}
 	})
 	return []pubsub.ClientOption{pubsub.PublisherDefaults(mark), pubsub.SubscriberDefaults(keep)}
+}
+
+// Play serves the routes while play runs, and closes the client. A service serves until
+// it is told to stop; an example until it has seen what it is about.
+func Play(ctx context.Context, client *config.Client, routes []pubsub.Route, play func(context.Context) error) error {
+	serving, stop := context.WithCancel(ctx)
+	group, playing := errgroup.WithContext(ctx)
+	group.Go(func() error { return client.Serve(serving, routes...) })
+	group.Go(func() error {
+		defer stop()
+		return play(playing)
+	})
+	return group.Wait()
 }

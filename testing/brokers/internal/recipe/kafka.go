@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 )
 
 // jars looks for Kafka's jars in a folder of the cache.
@@ -75,7 +76,7 @@ func kafka(i Installation, s Setting) (*Plan, error) {
 		address, log := loopback(own[0]), filepath.Join(s.Dir, fmt.Sprintf("n%d.log", n+1))
 		conf := filepath.Join(s.Dir, fmt.Sprintf("n%d.properties", n+1))
 		text := fmt.Sprintf(kafkaConf, n+1, address, loopback(own[1]), loopback(own[2]), loopback(own[3]), strings.Join(voters, ","),
-			s.Dir, replicas, inSync, kafkaUser, kafkaPassword)
+			s.Dir, replicas, inSync, kafkaUser, kafkaPassword, kafkaLogin.Milliseconds())
 		if err := write(conf, text, 0o600); err != nil {
 			return nil, err
 		}
@@ -97,7 +98,7 @@ func kafka(i Installation, s Setting) (*Plan, error) {
 	p.TLS.URL = "kafka://" + strings.Join(secure, ",") + trust + "&tls-cert=" + p.TLS.ClientCert + "&tls-key=" + p.TLS.Key
 	p.SASL = &SASL{
 		URL:  "kafka://" + kafkaUser + ":" + kafkaPassword + "@" + strings.Join(login, ",") + trust,
-		User: kafkaUser, Password: kafkaPassword,
+		User: kafkaUser, Password: kafkaPassword, Lasts: kafkaLogin,
 	}
 	p.Admin = func(node int, args []string) (Command, error) {
 		if node < 0 || node >= s.Nodes {
@@ -118,6 +119,10 @@ const kafkaCluster = "V2F5YmlsbFRlc3RzMDAwMQ"
 // nobody signed.
 const kafkaUser, kafkaPassword = "ann", "secret"
 
+// kafkaLogin is how long a login by PLAIN lasts. Clients renew one when a twentieth of that is
+// left, which must be enough on a busy machine.
+const kafkaLogin = 15 * time.Second
+
 const kafkaConf = `process.roles=broker,controller
 node.id=%[1]d
 listeners=PLAINTEXT://%[2]s,CONTROLLER://%[3]s,TLS://%[4]s,LOGIN://%[5]s
@@ -134,7 +139,7 @@ ssl.truststore.location=%[7]s/ca.pem
 listener.name.tls.ssl.client.auth=required
 listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[10]s="%[11]s";
-listener.name.login.plain.connections.max.reauth.ms=6000
+listener.name.login.plain.connections.max.reauth.ms=%[12]d
 listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.login.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.login.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";

@@ -36,6 +36,7 @@ type TLS struct {
 type SASL struct {
 	URL            string // as [Plan.URL], with the password
 	User, Password string
+	Lasts          time.Duration // a login by PLAIN
 }
 
 // A Bind makes a folder of this file system appear in another root.
