@@ -20,6 +20,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -97,7 +98,7 @@ type options struct {
 
 func run(ctx context.Context, o options) error {
 	if o.broker == "" {
-		return fmt.Errorf("no broker: set WAYBILL_RABBITMQ_URL, or run this through testing/brokers")
+		return errors.New("no broker: set WAYBILL_RABBITMQ_URL, or run this through testing/brokers")
 	}
 	var rows []measure.Row
 	for _, kind := range o.kinds {
@@ -141,13 +142,7 @@ func (l library) contender(broker, kind, name string, messages int) measure.Cont
 			}
 		}
 		run := func(ctx context.Context, n int) error { return play(ctx, a, name, n) }
-		stop := func() error {
-			err := a.close(ctx)
-			if removeErr := remove(); err == nil {
-				err = removeErr
-			}
-			return err
-		}
+		stop := func() error { return errors.Join(a.close(ctx), remove()) }
 		return run, stop, nil
 	}}
 }

@@ -212,7 +212,7 @@ func (c *claim) revoke(grace time.Duration, cause error) {
 		select {
 		case <-released:
 		case <-c.idle:
-		case <-s.over:
+		case <-s.Done():
 		case <-timer.C:
 		}
 	}

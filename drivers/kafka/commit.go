@@ -84,7 +84,7 @@ func (s *session) commitOnce() (again bool, wrong error) {
 	failed, err := s.conn.commit(request)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.Err() != nil {
 		return false, nil // it comes again
 	}
 	for _, p := range parts {

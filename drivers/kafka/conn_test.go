@@ -55,7 +55,7 @@ func TestCloseWhileASessionBegins(t *testing.T) {
 			}
 			c.mu.Unlock()
 			go func() { ended <- c.Close(context.Background()) }()
-			<-s.over
+			<-s.Done()
 			close(goOn)
 			for range 2 {
 				must(t, <-ended)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -124,6 +125,60 @@ func TestDelayedRetries(t *testing.T) {
 	other.settle(third, driver.Ack, other.take(third, 3)...)
 	other.none(third)
 	must(t, third.Close(t.Context()))
+}
+
+// What is due and what is new take turns with the credit, however much there is of either,
+// and each delivery takes as much of it as it gives back.
+func TestDueMessagesTakeTurns(t *testing.T) {
+	t.Parallel()
+	c := quick(t)
+	c.DelayFrom = time.Second
+	b := set(t, c)
+	d, _ := b.conn.delaysOf(&b.request)
+	const each = 50
+	writer := stranger(b)
+	for range each {
+		must(t, writer.ProduceSync(t.Context(),
+			&kgo.Record{Key: []byte("k"), Value: []byte("new")},
+			&kgo.Record{Topic: d.due, Key: []byte("k"), Value: []byte("due"), Headers: []kgo.RecordHeader{{Key: attemptsHeader, Value: []byte("1")}}},
+		).FirstErr())
+	}
+	opened, err := b.conn.Subscribe(t.Context(), b.request)
+	must(t, err)
+	s := opened.(*joint)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, of := range []*session{s.own, s.due} {
+		for !of.waits() && ctx.Err() == nil {
+			wait(ctx, 20*time.Millisecond)
+		}
+	}
+	seen := map[string]int{}
+	bytes := 0
+	for seen["new"]+seen["due"] < 2*each {
+		s.Credit(1, 1000)
+		var in driver.Intake
+		must(t, s.Receive(ctx, &in))
+		for i := range in.Deliveries {
+			seen[string(in.Deliveries[i].Body)]++
+			bytes += in.Deliveries[i].Size()
+			b.settle(s, driver.Ack, in.Deliveries[i])
+		}
+		if ahead := seen["new"] - seen["due"]; max(ahead, -ahead) > 5 {
+			t.Fatalf("%v: one of them waits for the other", seen)
+		}
+	}
+	if got, want := s.own.bytes+s.due.bytes, 2*each*1000-bytes; got != want || s.own.messages+s.due.messages != 0 {
+		t.Errorf("%d messages and %d bytes are left, want none and %d", s.own.messages+s.due.messages, got, want)
+	}
+	must(t, s.Close(t.Context()))
+}
+
+// waits says whether something was fetched that nobody has.
+func (s *session) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.order, func(c *claim) bool { return c.pendingBytes > 0 })
 }
 
 // A broadcast on a connection with delays has its retries wait here.

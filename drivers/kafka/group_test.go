@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
-
-func itoa(i int) string { return strconv.Itoa(i) }
 
 // beside opens a table's topic and group on a connection of another config.
 func (b *table) beside(c Config) *table {

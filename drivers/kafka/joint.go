@@ -53,8 +53,8 @@ func (j *joint) Receive(ctx context.Context, in *driver.Intake) error {
 		select {
 		case <-j.own.wake:
 		case <-j.due.wake:
-		case <-j.own.over:
-		case <-j.due.over:
+		case <-j.own.Done():
+		case <-j.due.Done():
 		case <-ctx.Done():
 		}
 	}

@@ -65,8 +65,8 @@ func (s *session) join(ctx context.Context) error {
 	select {
 	case <-m.joined:
 		return nil
-	case <-s.over:
-		err = s.failure()
+	case <-s.Done():
+		err = s.Err()
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -266,12 +266,6 @@ func (m *member) takeOver(c *claim) error {
 		c.committed = c.version
 	} // else it goes with the next
 	return nil
-}
-
-func (s *session) failure() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
 }
 
 // broadcast reads all partitions from now on.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,13 +47,13 @@ func TestCompressions(t *testing.T) {
 			b := set(t, c)
 			b.send(0, 500)
 			for i, r := range b.read(stranger(b), 500) {
-				if r.Attrs.CompressionType() != number || string(r.Value) != itoa(i) {
+				if r.Attrs.CompressionType() != number || string(r.Value) != strconv.Itoa(i) {
 					t.Fatalf("record %d has compression %d, value %s", i, r.Attrs.CompressionType(), r.Value)
 				}
 			}
 			s := b.join()
 			for i, d := range b.take(s, 500) {
-				if string(d.Body) != itoa(i) {
+				if string(d.Body) != strconv.Itoa(i) {
 					t.Fatalf("delivery %d is %s", i, d.Body)
 				}
 			}

@@ -15,17 +15,16 @@ import (
 
 // session is one member of a group, or a broadcast.
 type session struct {
+	driver.Life
 	conn    *conn
 	request driver.SubscribeRequest
 	group   string // empty: a broadcast, which commits nothing
 	wake    driver.Wake
-	over    chan struct{} // closed when it is dead or closes
 	turn    chan struct{} // holds one token: whoever has it may commit
 	delayed bool          // its messages are those whose delay is over
 
 	mu          sync.Mutex
 	leave       func(context.Context) error // nil until it has begun
-	err         error
 	quiesced    bool
 	said        bool // that it is quiesced
 	closed      bool
@@ -47,8 +46,8 @@ type session struct {
 
 func newSession(c *conn, r driver.SubscribeRequest) *session {
 	s := &session{
-		conn: c, request: r, group: c.groupOf(&r),
-		wake: driver.NewWake(), over: make(chan struct{}), turn: make(chan struct{}, 1),
+		Life: driver.NewLife(nil), conn: c, request: r, group: c.groupOf(&r),
+		wake: driver.NewWake(), turn: make(chan struct{}, 1),
 		claims: map[uint64]*claim{},
 	}
 	s.turn <- struct{}{}
@@ -94,7 +93,7 @@ func (s *session) adopt(c *claim) {
 	defer s.mu.Unlock()
 	s.claims[c.id] = c
 	s.relist()
-	if s.closed || s.err != nil {
+	if s.closed || s.Err() != nil {
 		c.end()
 	}
 }
@@ -129,7 +128,7 @@ func (s *session) Receive(ctx context.Context, in *driver.Intake) error {
 		}
 		select {
 		case <-s.wake:
-		case <-s.over:
+		case <-s.Done():
 		case <-ctx.Done():
 		}
 	}
@@ -149,8 +148,8 @@ func (s *session) fill(in *driver.Intake) (done bool, err error) {
 	done = len(s.revocations) > 0
 	s.revocations = nil
 	switch {
-	case s.err != nil:
-		return true, s.err
+	case s.Err() != nil:
+		return true, s.Err()
 	case s.quiesced && !done && !s.said:
 		s.said = true
 		return true, driver.ErrQuiesced
@@ -269,16 +268,14 @@ func (s *session) Quiesce(context.Context) error {
 func (s *session) die(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || s.closed {
+	if s.Err() != nil || s.closed {
 		return
 	}
-	s.err = err
+	s.End(err)
 	for _, c := range s.claims {
 		c.end()
 		c.abandon()
 	}
-	close(s.over)
-	s.wake.Poke()
 }
 
 func (s *session) Close(ctx context.Context) error {
@@ -289,7 +286,7 @@ func (s *session) Close(ctx context.Context) error {
 	}
 	s.closed = true
 	leave := s.leave
-	dead, owner := s.err != nil, len(s.claims) > 0
+	dead, owner := s.Err() != nil, len(s.claims) > 0
 	for _, c := range s.claims {
 		c.end()
 		c.version++ // says that its owner has left
@@ -301,15 +298,12 @@ func (s *session) Close(ctx context.Context) error {
 			s.conn.config.Logger.Warn("waybill: what was settled last may come again: its commit failed", "group", s.group, "error", err)
 		}
 	}
-	if !dead {
-		s.mu.Lock()
-		s.err = errClosed
-		for _, c := range s.claims {
-			c.abandon()
-		}
-		s.mu.Unlock()
-		close(s.over)
+	s.mu.Lock()
+	s.End(errClosed)
+	for _, c := range s.claims {
+		c.abandon()
 	}
+	s.mu.Unlock()
 	if leave == nil {
 		return nil // whoever begins it leaves it
 	}

@@ -52,7 +52,8 @@ type Settings struct {
 	// want of the right to use its key. Else SNS drops that after a while. It ends in .fifo
 	// where the topic is ordered.
 	UndeliveredQueue string
-	// Retention is how long a queue that is created keeps messages; default 4 days.
+	// Retention is how long a queue that is created keeps messages; default 4 days, and
+	// for dead letters 14.
 	Retention time.Duration
 	// KMSKey encrypts a topic or queue that is created. Its policy must let SNS use it.
 	KMSKey string
@@ -68,16 +69,16 @@ type Settings struct {
 
 // The limits of SQS.
 const (
-	longestWait      = 20 * time.Second
-	longestHidden    = 12 * time.Hour              // from its receipt
-	longestHold      = longestHidden - time.Minute // for what passes before the engine counts
-	longestDelay     = 15 * time.Minute
-	largestMessage   = 1 << 20
-	batchMessages    = 10
-	attributeLimit   = 10
-	defaultParallel  = 16
-	defaultLease     = 30 * time.Second
-	defaultRetention = 4 * 24 * time.Hour
+	longestWait     = 20 * time.Second
+	longestHidden   = 12 * time.Hour              // from its receipt
+	longestHold     = longestHidden - time.Minute // for what passes before the engine counts
+	longestDelay    = 15 * time.Minute
+	largestMessage  = 1 << 20
+	batchMessages   = 10
+	attributeLimit  = 10
+	defaultParallel = 16
+	defaultLease    = 30 * time.Second
+	deadRetention   = 14 * 24 * time.Hour // the longest: what SQS moves is as old as it was
 )
 
 // Driver opens connections. New makes one.

@@ -206,24 +206,14 @@ func (c *conn) patient(what string, err error) error {
 
 // arn names a topic or queue of this account.
 func (c *conn) arn(account, service, name string) string {
-	partition := "aws"
-	switch {
-	case strings.HasPrefix(c.region, "cn-"):
-		partition = "aws-cn"
-	case strings.HasPrefix(c.region, "us-gov-"):
-		partition = "aws-us-gov"
-	}
-	return strings.Join([]string{"arn", partition, service, c.region, account, name}, ":")
+	return strings.Join([]string{"arn", partitionOf(c.region).name, service, c.region, account, name}, ":")
 }
 
 // url is the address of a queue of this account.
 func (c *conn) url(account, name string) string {
 	base := c.config.Endpoint
 	if base == "" {
-		base = "https://sqs." + c.region + ".amazonaws.com"
-		if strings.HasPrefix(c.region, "cn-") {
-			base += ".cn"
-		}
+		base = "https://sqs." + c.region + "." + partitionOf(c.region).domain
 	}
 	return strings.TrimSuffix(base, "/") + "/" + account + "/" + name
 }

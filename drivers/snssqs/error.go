@@ -56,6 +56,7 @@ var texts = []struct {
 }{
 	{"must be shorter than", driver.CodeTooLarge},
 	{"Message too long", driver.CodeTooLarge},
+	{"already exists with different", driver.CodeConflict}, // attributes or tags
 	{"parameter ReceiptHandle is invalid", driver.CodeLost},
 	{"receipt handle has expired", driver.CodeLost},
 	{"not available for visibility timeout change", driver.CodeLost},

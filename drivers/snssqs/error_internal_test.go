@@ -127,6 +127,8 @@ func TestErrorsOfAmazon(t *testing.T) {
 		{"AuthorizationError", "-", 403, "", driver.CodePermissionDenied, false},
 		{"NotAuthorized", "-", 400, "", driver.CodePermissionDenied, false},
 		{"InvalidParameter", "-", 400, "Invalid parameter: Message too long", driver.CodeTooLarge, false},
+		{"InvalidParameter", "-", 400, "Invalid parameter: Attributes Reason: Subscription already exists with different attributes", driver.CodeConflict, false},
+		{"InvalidParameter", "-", 400, "Invalid parameter: Tags Reason: Topic already exists with different tags", driver.CodeConflict, false},
 		{"InvalidParameter", "-", 400, "Invalid parameter: TopicArn", driver.CodeInvalid, false},
 		{"ParameterValueInvalid", "-", 400, "", driver.CodeInvalid, false},
 		{"BatchRequestTooLong", "-", 400, "", driver.CodeTooLarge, false},

@@ -54,7 +54,7 @@ func (s *session) letter(v *driver.Settlement) driver.Message {
 	letter := d.Message
 	letter.Headers = maps.Clone(d.Headers)
 	letter.MarkDead(s.request.Topic, s.request.Group, r.attempt, v.Err)
-	if encode(&letter, s.letters.plan, time.Now()).size > s.conn.config.MessageBytes {
+	if encode(&letter, s.letters.plan, time.Now()).size > s.letters.plan.limit {
 		return d.Message
 	}
 	return letter

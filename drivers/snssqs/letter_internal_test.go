@@ -25,7 +25,7 @@ func TestLetterWithoutRoom(t *testing.T) {
 		_, _ = io.WriteString(w, `{"Successful":[{"Id":"0"}]}`)
 		return true
 	})
-	letters := c.newSender(&plan{queue: queue{name: "dead", url: "http://x/000000000000/dead"}})
+	letters := c.newSender(&plan{queue: queue{name: "dead", url: "http://x/000000000000/dead"}, limit: largestMessage})
 	defer letters.Stop(errClosed)
 	for room, marked := range map[int]bool{0: false, 2000: true} {
 		s := &session{

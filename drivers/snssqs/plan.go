@@ -20,6 +20,7 @@ type plan struct {
 	undelivered queue // what SNS cannot deliver; none unless asked for
 	topology    driver.Topology
 	attempts    int // after which a message is dead; zero: no such limit
+	limit       int // bytes of a message, and of a batch
 }
 
 // planTopic is for publishers.
@@ -31,7 +32,7 @@ func (c *conn) planTopic(ctx context.Context, r *driver.TopicRequest) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{Settings: settings, fifo: r.Ordered, topology: r.Topology}
+	p := &plan{Settings: settings, fifo: r.Ordered, topology: r.Topology, limit: c.config.MessageBytes}
 	if strings.HasSuffix(r.Topic, fifoSuffix) && !r.Ordered {
 		return nil, invalid("topic %q: a name that ends in %s is of an ordered topic: open it as one", r.Topic, fifoSuffix)
 	}

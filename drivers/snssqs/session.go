@@ -61,7 +61,7 @@ func (c *conn) Subscribe(ctx context.Context, r driver.SubscribeRequest) (driver
 		s.lease = min(time.Duration(seconds(r.Lease))*time.Second, longestHold)
 	}
 	if p.dead.name != "" {
-		s.letters = c.newSender(&plan{queue: p.dead})
+		s.letters = c.newSender(&plan{queue: p.dead, limit: c.config.MessageBytes})
 	}
 	if r.Broadcast() {
 		if s.temp, err = c.broadcast(ctx, p, &r); err != nil {

@@ -58,12 +58,12 @@ func (s *sender) Send(ctx context.Context, batch []driver.Message, fate func(int
 	for i := range batch {
 		e := encode(&batch[i], s.plan, now)
 		e.index = i
-		if e.size > s.conn.config.MessageBytes {
+		if e.size > s.plan.limit {
 			fate(i, driver.Refused, driver.Errorf(driver.CodeTooLarge,
-				"snssqs: message has %d bytes as it is sent, with its headers and encoded where it is not text; the limit is %d", e.size, s.conn.config.MessageBytes))
+				"snssqs: message has %d bytes as it is sent, with its headers and encoded where it is not text; the limit is %d", e.size, s.plan.limit))
 			continue
 		}
-		if len(request) == batchMessages || size+e.size > s.conn.config.MessageBytes {
+		if len(request) == batchMessages || size+e.size > s.plan.limit {
 			flush()
 		}
 		request = append(request, e)

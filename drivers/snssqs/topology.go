@@ -80,6 +80,9 @@ func (c *conn) declareTopic(ctx context.Context, p *plan) error {
 	case err == nil && p.fifo && p.ContentDeduplication && there.Attributes[contentAttribute] != "true":
 		return differs("topic", name, contentAttribute, there.Attributes[contentAttribute], "true")
 	case err == nil:
+		if most, err := strconv.Atoi(there.Attributes[sizeAttribute]); err == nil {
+			p.limit = min(p.limit, most)
+		}
 		return nil
 	case code == driver.CodePermissionDenied && p.topology == driver.Create && p.TopicARN == "":
 	case code != driver.CodeNotFound:
@@ -136,6 +139,9 @@ func (c *conn) declareQueue(ctx context.Context, p *plan, q queue, attributes ma
 	switch {
 	case err == nil && fed && closedToSNS(there[kmsAttribute]):
 		return closed(driver.CodeConflict, q.name)
+	case err == nil && fed && tooSmall(there[sizeAttribute], p.limit):
+		return driver.Errorf(driver.CodeConflict, "snssqs: queue %q takes messages of at most %s bytes, and its topic of %d: SNS would lose the larger ones: "+
+			"raise the queue's MaximumMessageSize, or lower message-bytes", q.name, there[sizeAttribute], p.limit)
 	case err == nil:
 		return c.compare(ctx, p, q, there, want)
 	case driver.CodeOf(err) != driver.CodeNotFound:
@@ -150,6 +156,9 @@ func (c *conn) declareQueue(ctx context.Context, p *plan, q queue, attributes ma
 	}
 	if fifo {
 		want[string(types.QueueAttributeNameFifoQueue)] = "true"
+	}
+	if q == p.dead && p.Retention == 0 {
+		want[retentionAttribute] = strconv.Itoa(int(deadRetention / time.Second))
 	}
 	c.made(quoted("queue", q.name))
 	_, err = c.sqs.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &q.name, Attributes: want, Tags: p.Tags})
@@ -200,6 +209,12 @@ func closedToSNS(key string) bool { return strings.HasSuffix(key, "alias/aws/sqs
 func closed(code driver.Code, queue string) error {
 	return driver.Errorf(code, "snssqs: queue %q: SNS may not use the key alias/aws/sqs, and would lose the topic's messages: "+
 		"use a key whose policy lets sns.amazonaws.com use it", queue)
+}
+
+// tooSmall says whether a queue refuses what its topic takes.
+func tooSmall(size string, limit int) bool {
+	most, err := strconv.Atoi(size)
+	return err == nil && most < limit
 }
 
 func differs(what, name, attribute, got, want string) error {
@@ -282,13 +297,10 @@ func (c *conn) attach(ctx context.Context, topic string, q queue) (string, error
 		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &q.arn,
 		Attributes: map[string]string{rawAttribute: "true"}, ReturnSubscriptionArn: true,
 	})
-	switch err = c.fail("sns:Subscribe", "topic "+topic, err); {
-	case err == nil:
-		return aws.ToString(out.SubscriptionArn), nil
-	case strings.Contains(err.Error(), "already exists with different attributes"):
-		err = driver.Wrap(driver.CodeConflict, "snssqs: queue "+q.name+" is subscribed otherwise", err)
+	if err != nil {
+		return "", c.fail("sns:Subscribe", "queue "+q.name+" to topic "+topic, err)
 	}
-	return "", err
+	return aws.ToString(out.SubscriptionArn), nil
 }
 
 // subscription looks for a queue's subscription.

@@ -1,6 +1,7 @@
 package snssqs_test
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"strings"
@@ -91,7 +92,16 @@ func TestCreates(t *testing.T) {
 		!strings.Contains(got["Policy"], ":"+topic+`"`) || !strings.Contains(got["RedrivePolicy"], topic+"-dead") {
 		t.Errorf("queue has %v", got)
 	}
-	r.attributes(topic + "-dead")
+	if kept := r.attributes(topic + "-dead")["MessageRetentionPeriod"]; kept != "7200" {
+		t.Errorf("dead letters are kept for %s s", kept)
+	}
+	if _, err := client(t, address).Subscriber(t.Context(), topic+"-kept", pubsub.Queue(), pubsub.NativeDeadLetter(topic+"-kept-dead", 5)); err != nil {
+		t.Fatal(err)
+	}
+	// What SQS moves is as old as it was.
+	if kept, dead := r.attributes(topic + "-kept")["MessageRetentionPeriod"], r.attributes(topic + "-kept-dead")["MessageRetentionPeriod"]; kept != "345600" || dead != "1209600" {
+		t.Errorf("messages are kept for %s s, dead letters for %s s", kept, dead)
+	}
 	_, err = c.Subscriber(t.Context(), topic, pubsub.Group("named"), pubsub.DropPermanent(), pubsub.Settings(snssqs.Settings{QueueName: topic + "-other"}))
 	if err != nil {
 		t.Fatal(err)
@@ -319,6 +329,35 @@ func TestTopicByARN(t *testing.T) {
 	}
 }
 
+// TestTopicThatTakesLess: a topic that others made may take less in a message and in a batch
+// than Amazon does at most.
+func TestTopicThatTakesLess(t *testing.T) {
+	t.Parallel()
+	p, address := behind(t, start(t))
+	c, r, topic := client(t, address), rawClients(t, address), unique("less")
+	if _, err := r.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &topic, Attributes: map[string]string{"MaximumMessageSize": "2048"}}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Publisher(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, out.Publish(t.Context(), &pubsub.Message{Body: make([]byte, 2048)}), pubsub.CodeTooLarge, "2048")
+	for range 6 {
+		out.PublishAsync(t.Context(), &pubsub.Message{Body: bytes.Repeat([]byte("x"), 1000)}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := out.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := p.count("PublishBatch"); n < 3 {
+		t.Errorf("%d requests for 6000 bytes", n)
+	}
+}
+
 // TestTags: what is created has the tags that were asked for.
 func TestTags(t *testing.T) {
 	t.Parallel()
@@ -386,6 +425,9 @@ func TestLosesNothingInSilence(t *testing.T) {
 	if _, err := c.Publisher(t.Context(), topic+"-queue", pubsub.Queue(), key); err != nil {
 		t.Errorf("a queue alone may have that key: %v", err)
 	}
+	r.queue(topic+"-small", map[string]string{"MaximumMessageSize": "1024"})
+	_, err = c.Subscriber(t.Context(), topic, pubsub.Group("small"), pubsub.DropPermanent())
+	wantError(t, err, pubsub.CodeConflict, topic+"-small", "1024", "262144", "MaximumMessageSize")
 	if _, err := c.Publisher(t.Context(), topic+"-fifo", pubsub.Ordered()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -199,6 +200,27 @@ func TestNames(t *testing.T) {
 	}
 	if got := legalName("Orders_Created", false, queueNameLimit); got != "Orders_Created" {
 		t.Errorf("a legal name becomes %q", got)
+	}
+}
+
+// TestPartitions: the addresses and names that are computed are those of the SDK.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	for region, name := range map[string]string{
+		"eu-west-1": "aws", "ap-southeast-7": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov", "us-iso-east-1": "aws-iso",
+		"us-isob-east-1": "aws-iso-b", "eu-isoe-west-1": "aws-iso-e", "us-isof-south-1": "aws-iso-f", "eusc-de-east-1": "aws-eusc",
+	} {
+		c := &conn{region: region}
+		if got, want := c.arn("123456789012", "sqs", "q"), "arn:"+name+":sqs:"+region+":123456789012:q"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		there, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(t.Context(), sqs.EndpointParameters{Region: &region}.WithDefaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.url("123456789012", "q"), there.URI.String()+"/123456789012/q"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 
