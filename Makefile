@@ -85,7 +85,7 @@ bench-kafka: ## measure the Kafka driver beside raw clients and its peers
 	cd bench && go run ../testing/brokers/cmd/brokers run kafka -- go run ./kafka
 
 .PHONY: bench-snssqs
-bench-snssqs: ## measure the SNS/SQS driver beside the raw client, gocloud and Watermill, requests included
+bench-snssqs: ## measure the SNS/SQS driver beside the raw client, gocloud and Watermill, on an emulator and on a server of our own
 	cd bench && go run ../testing/brokers/cmd/brokers run snssqs -- go run ./snssqs
 
 .PHONY: bench-gcppubsub

@@ -10,6 +10,7 @@ import (
 	"gocloud.dev/pubsub/awssnssqs"
 
 	"github.com/waybill-go/waybill/bench/cloudreader"
+	"github.com/waybill-go/waybill/bench/measure"
 )
 
 // cloud is gocloud.dev's awssnssqs. As it comes it is one goroutine that publishes and one
@@ -39,12 +40,12 @@ func openGocloud(tuned bool) func(context.Context, broker, string) (actor, error
 
 func (c *cloud) publish(ctx context.Context, n int) error {
 	body := []byte(strings.Repeat("x", bodySize))
-	return fromMany(c.senders, n, func() error { return c.topic.Send(ctx, &pubsub.Message{Body: body}) })
+	return measure.Many(c.senders, n, func() error { return c.topic.Send(ctx, &pubsub.Message{Body: body}) })
 }
 
-func (c *cloud) consume(ctx context.Context, handled func()) error {
+func (c *cloud) consume(ctx context.Context) error {
 	subscription := awssnssqs.OpenSubscription(ctx, c.client, c.url, nil)
-	c.reader.Read(ctx, subscription, c.readers, handled)
+	c.reader.Read(ctx, subscription, c.readers, nil)
 	return nil
 }
 

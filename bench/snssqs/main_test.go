@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/waybill-go/waybill/bench/measure"
 	"github.com/waybill-go/waybill/testing/brokers"
@@ -10,11 +11,14 @@ import (
 // TestContenders sees that each handles everything; how fast is not a test's matter.
 func TestContenders(t *testing.T) {
 	t.Parallel()
-	broker := brokers.SNSSQS(t)
-	for _, name := range everywhere {
-		t.Run(name, func(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name(), func(t *testing.T) {
 			t.Parallel()
-			c, end, err := newCase(broker.URL, name, 200)
+			o := options{latency: time.Millisecond, messages: 200, many: 2_000}
+			if !k.latency {
+				o.broker = brokers.SNSSQS(t).URL
+			}
+			c, end, err := newCase(o, k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -23,5 +27,22 @@ func TestContenders(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestCasesAreKnown(t *testing.T) {
+	t.Parallel()
+	if chosen, err := choose("latency: consume,publish"); err != nil || len(chosen) != 2 || !chosen[0].latency {
+		t.Errorf("got %v, %v", chosen, err)
+	}
+	if _, err := choose("consume,consme"); err == nil {
+		t.Error("a case that does not exist was taken")
+	}
+	for _, l := range libraries {
+		for name := range l.fewer {
+			if _, err := choose(name); err != nil {
+				t.Errorf("%s: %v", l.who, err)
+			}
+		}
 	}
 }

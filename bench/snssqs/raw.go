@@ -119,12 +119,12 @@ func (r *rawQueue) publish(ctx context.Context, n int) error {
 	return <-errs
 }
 
-func (r *rawQueue) consume(ctx context.Context, handled func()) error {
+func (r *rawQueue) consume(ctx context.Context) error {
 	ctx, r.cancel = context.WithCancel(ctx)
 	for range goroutines {
 		r.wait.Go(func() {
 			for ctx.Err() == nil {
-				if err := r.take(ctx, handled); err != nil && ctx.Err() == nil {
+				if err := r.take(ctx); err != nil && ctx.Err() == nil {
 					r.failed.Store(&err)
 					return
 				}
@@ -134,8 +134,8 @@ func (r *rawQueue) consume(ctx context.Context, handled func()) error {
 	return nil
 }
 
-// take receives a batch, handles it and deletes it.
-func (r *rawQueue) take(ctx context.Context, handled func()) error {
+// take receives a batch and deletes it.
+func (r *rawQueue) take(ctx context.Context) error {
 	out, err := r.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: r.url, MaxNumberOfMessages: batch, WaitTimeSeconds: 1})
 	if err != nil || len(out.Messages) == 0 {
 		return err
@@ -148,13 +148,7 @@ func (r *rawQueue) take(ctx context.Context, handled func()) error {
 	if err == nil && len(deleted.Failed) > 0 {
 		err = errPart
 	}
-	if err != nil {
-		return err
-	}
-	for range out.Messages {
-		handled()
-	}
-	return nil
+	return err
 }
 
 func (r *rawQueue) close(context.Context) error {

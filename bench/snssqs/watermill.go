@@ -3,15 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill"
 	watermillsqs "github.com/ThreeDotsLabs/watermill-aws/sqs"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/waybill-go/waybill/bench/measure"
+	"github.com/waybill-go/waybill/bench/millreader"
 )
 
 // mill is Watermill's SQS with its router. As it comes it is one goroutine that publishes
@@ -21,19 +21,18 @@ import (
 type mill struct {
 	queue     string
 	readers   int // subscriptions, and goroutines that publish
-	reader    watermillsqs.SubscriberConfig
+	config    watermillsqs.SubscriberConfig
 	publisher *watermillsqs.Publisher
-	router    *message.Router
-	done      chan error
+	reader    millreader.Reader
 }
 
 func openWatermill(tuned bool) func(context.Context, broker, string) (actor, error) {
 	return func(_ context.Context, b broker, queue string) (actor, error) {
 		config := b.config(b.endpoint)
-		m := &mill{queue: queue, readers: 1, reader: watermillsqs.SubscriberConfig{AWSConfig: config}}
+		m := &mill{queue: queue, readers: 1, config: watermillsqs.SubscriberConfig{AWSConfig: config}}
 		if tuned {
 			m.readers = goroutines
-			m.reader.GenerateReceiveMessageInput = func(ctx context.Context, url watermillsqs.QueueURL) (*sqs.ReceiveMessageInput, error) {
+			m.config.GenerateReceiveMessageInput = func(ctx context.Context, url watermillsqs.QueueURL) (*sqs.ReceiveMessageInput, error) {
 				in, err := watermillsqs.GenerateReceiveMessageInputDefault(ctx, url)
 				in.MaxNumberOfMessages = batch
 				return in, err
@@ -47,53 +46,19 @@ func openWatermill(tuned bool) func(context.Context, broker, string) (actor, err
 
 func (m *mill) publish(_ context.Context, n int) error {
 	body := []byte(strings.Repeat("x", bodySize))
-	return fromMany(m.readers, n, func() error {
+	return measure.Many(m.readers, n, func() error {
 		return m.publisher.Publish(m.queue, message.NewMessage(watermill.NewShortUUID(), body))
 	})
 }
 
-func (m *mill) consume(ctx context.Context, handled func()) error {
-	var err error
-	if m.router, err = message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}); err != nil {
-		return err
-	}
-	subscriber, err := watermillsqs.NewSubscriber(m.reader, watermill.NopLogger{})
+func (m *mill) consume(ctx context.Context) error {
+	subscriber, err := watermillsqs.NewSubscriber(m.config, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
-	for i := range m.readers {
-		m.router.AddConsumerHandler(fmt.Sprint("reader-", i), m.queue, subscriber, func(*message.Message) error {
-			handled()
-			return nil
-		})
-	}
-	m.done = make(chan error, 1)
-	go func() { m.done <- m.router.Run(ctx) }()
-	<-m.router.Running()
-	return nil
+	return m.reader.Read(ctx, m.queue, subscriber, m.readers, func() {})
 }
 
 func (m *mill) close(context.Context) error {
-	var err error
-	if m.router != nil {
-		err = errors.Join(m.router.Close(), <-m.done)
-	}
-	return errors.Join(err, m.publisher.Close())
-}
-
-// fromMany sends n messages from so many goroutines.
-func fromMany(senders, n int, send func() error) error {
-	var left atomic.Int64
-	left.Store(int64(n))
-	errs := make([]error, senders)
-	var wait sync.WaitGroup
-	for i := range senders {
-		wait.Go(func() {
-			for errs[i] == nil && left.Add(-1) >= 0 {
-				errs[i] = send()
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
+	return errors.Join(m.reader.Close(), m.publisher.Close())
 }
