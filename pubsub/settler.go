@@ -21,6 +21,7 @@ type settler struct {
 	messages int     // credit owed
 	bytes    int
 	flushing bool
+	asleep   bool      // run waits, or is about to: what comes now must wake it
 	until    time.Time // until when a batch lingers; zero: none does
 	sent     time.Time // when the last batch was; only where batches linger
 
@@ -51,7 +52,7 @@ func (t *settler) init(s *session) {
 func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err error) {
 	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
 	t.flights = append(t.flights, owner{flight: f, attempt: f.delivery})
-	if len(t.pending) == 1 || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses() {
+	if t.asleep && (len(t.pending) == 1 || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses()) {
 		t.wake.Poke()
 	}
 }
@@ -60,7 +61,7 @@ func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err erro
 func (t *settler) owe(bytes int) {
 	t.messages++
 	t.bytes += bytes
-	if t.messages == 1 {
+	if t.asleep && t.messages == 1 {
 		t.wake.Poke()
 	}
 }
@@ -83,6 +84,7 @@ func (t *settler) run() {
 		returns := t.returns()
 		flushed := t.flushing && len(t.hand) == 0
 		draining := s.draining
+		t.asleep = len(t.hand) == 0 && !flushed
 		s.unlock()
 		if messages > 0 && !draining {
 			s.incarnation.Credit(messages, bytes)
