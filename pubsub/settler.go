@@ -23,6 +23,7 @@ type settler struct {
 	messages int     // credit owed
 	bytes    int
 	flushing bool
+	asleep   bool      // run waits, or is about to: what comes now must wake it
 	until    time.Time // until when a batch lingers; zero: none does
 	sent     time.Time // when the last batch was; only where batches linger
 
@@ -56,7 +57,8 @@ func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err erro
 	if verb == driver.Ack {
 		t.acks++
 	}
-	if n := t.requests(); len(t.pending) == 1 || n > 0 && n == len(t.pending) || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses() {
+	n := len(t.pending)
+	if t.asleep && (n == 1 || n == t.batch.Messages || n == t.requests() || t.batch.Linger > 0 && t.presses()) {
 		t.wake.Poke()
 	}
 }
@@ -65,7 +67,7 @@ func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err erro
 func (t *settler) owe(bytes int) {
 	t.messages++
 	t.bytes += bytes
-	if t.messages == 1 {
+	if t.asleep && t.messages == 1 {
 		t.wake.Poke()
 	}
 }
@@ -91,6 +93,7 @@ func (t *settler) run() {
 		returns := t.returns()
 		flushed := t.flushing && len(t.hand) == 0
 		draining := s.draining
+		t.asleep = len(t.hand) == 0 && !flushed
 		s.unlock()
 		if messages > 0 && !draining {
 			s.incarnation.Credit(messages, bytes)

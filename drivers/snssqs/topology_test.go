@@ -224,7 +224,16 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 		}
 		return out.QueueUrls
 	}
+	out, err := c.Publisher(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := aws.String("arn:aws:sns:us-east-1:000000000000:" + topic)
 	old := r.queue(prefix+"crashed", nil)
+	// It crashed before it had noted its subscription.
+	if _, err := r.sns.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: arn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + prefix + "crashed")}); err != nil {
+		t.Fatal(err)
+	}
 	fresh := r.queue(prefix+"alive", nil)
 	tag := func(queue string, age time.Duration) {
 		_, err := r.sqs.TagQueue(t.Context(), &sqs.TagQueueInput{QueueUrl: &queue, Tags: map[string]string{"waybill-heartbeat": strconv.FormatInt(time.Now().Add(-age).Unix(), 10)}})
@@ -235,10 +244,6 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 	tag(old, time.Hour)
 	tag(fresh, time.Minute)
 	s, err := c.Subscriber(t.Context(), topic, pubsub.Broadcast(), pubsub.DropPermanent())
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.Publisher(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +282,7 @@ func TestBroadcastLeavesNothing(t *testing.T) {
 	if left := queues(); len(left) != 1 || !strings.HasSuffix(left[0], "alive") {
 		t.Errorf("after the subscription closed: %v", left)
 	}
-	subs, err := r.sns.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: aws.String("arn:aws:sns:us-east-1:000000000000:" + topic)})
+	subs, err := r.sns.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: arn})
 	if err != nil || len(subs.Subscriptions) > 0 {
 		t.Errorf("subscriptions left: %v, error %v", subs, err)
 	}

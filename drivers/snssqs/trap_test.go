@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/waybill-go/waybill/drivers/snssqs"
 	"github.com/waybill-go/waybill/pubsub"
 	"github.com/waybill-go/waybill/pubsub/driver"
 )
@@ -535,6 +536,48 @@ func TestWithoutRawDelivery(t *testing.T) {
 		case d.ID != "" && string(d.Body) == event && d.Headers["source"] == "aws:s3" && d.Headers["detail-type"] == "ObjectCreated:Put":
 		default:
 			t.Errorf("got %+v", d.Message)
+		}
+	}
+}
+
+// TestDeduplication: FIFO drops equal IDs, or equal bodies where that is asked for, and messages
+// without an ID are all different. On a standard queue the key is a group where that is asked for.
+func TestDeduplication(t *testing.T) {
+	t.Parallel()
+	url := start(t)
+	for name, k := range map[string]struct {
+		ordered  bool
+		settings snssqs.Settings
+		want     []string
+	}{
+		"by ID":      {true, snssqs.Settings{}, []string{"a", "a", "a", "b", "end"}},
+		"by content": {true, snssqs.Settings{ContentDeduplication: true}, []string{"a", "b", "end"}},
+		"fair":       {false, snssqs.Settings{FairQueues: true}, []string{"a", "a", "a", "a", "b", "end"}},
+	} {
+		for _, group := range []string{"", "g"} {
+			t.Run(name+",group="+group, func(t *testing.T) {
+				t.Parallel()
+				r := queueRequest(unique("dedup"), k.ordered)
+				r.Settings = []any{k.settings}
+				if group != "" {
+					r.Kind, r.Group = driver.Event, group
+				}
+				conn, s := session(t, url, r)
+				send(t, conn, r.TopicRequest,
+					driver.Message{ID: "1", Key: "k", Body: []byte("a")}, driver.Message{ID: "1", Key: "k", Body: []byte("a")},
+					driver.Message{Key: "k", Body: []byte("a")}, driver.Message{Key: "k", Body: []byte("a")},
+					driver.Message{ID: "2", Key: "k", Body: []byte("b")}, driver.Message{ID: "3", Key: "k", Body: []byte("end")})
+				var got []string
+				for _, d := range take(t, s, len(k.want)) {
+					got = append(got, string(d.Body))
+					if g := d.Raw.(types.Message).Attributes["MessageGroupId"]; g != "k" && (k.ordered || group == "") {
+						t.Errorf("message group %q", g)
+					}
+				}
+				if slices.Sort(got); !slices.Equal(got, k.want) {
+					t.Errorf("got %v, want %v", got, k.want)
+				}
+			})
 		}
 	}
 }

@@ -112,6 +112,13 @@ func TestGroupsAndDuplicates(t *testing.T) {
 	if e := group(driver.Message{Key: "k"}, &plan{}); e.group != "" {
 		t.Errorf("group %q on a standard queue that did not ask", e.group)
 	}
+	fair := &plan{Settings: Settings{FairQueues: true}}
+	if e := group(driver.Message{Key: "k"}, fair); e.group != "k" || e.duplicates != "" {
+		t.Errorf("fair: group %q, duplicates %q", e.group, e.duplicates)
+	}
+	if e := group(driver.Message{}, fair); e.group != "" {
+		t.Errorf("fair, without a key: group %q", e.group)
+	}
 	if e := group(driver.Message{Delay: 1500 * time.Millisecond}, &plan{}); e.delay != 2 || len(e.attributes) != 1 {
 		t.Errorf("delay %d, attributes %v", e.delay, e.attributes)
 	}

@@ -18,6 +18,8 @@ type server struct {
 	node  recipe.Node
 	log   string
 	spawn *spawner
+	// patience is how long the process may take to end when it is asked to.
+	patience time.Duration
 
 	turn   chan struct{} // holds one token: whoever has it changes the process
 	cmd    *exec.Cmd
@@ -25,7 +27,7 @@ type server struct {
 }
 
 func newServer(node recipe.Node, log string, spawn *spawner) *server {
-	s := &server{node: node, log: log, spawn: spawn, turn: make(chan struct{}, 1)}
+	s := &server{node: node, log: log, spawn: spawn, patience: orderly, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	return s
 }
@@ -102,7 +104,7 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-// orderly is how long a process may take to end by itself. A Kafka whose controllers were
+// orderly is how long a broker's process may take to end by itself. A Kafka whose controllers were
 // stopped before it waits for them for five minutes.
 const orderly = 30 * time.Second
 
@@ -113,7 +115,7 @@ func (s *server) stop(ctx context.Context) error {
 		if err := errors.Join(s.cmd.Process.Signal(syscall.SIGTERM), s.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			return err
 		}
-		patience := time.NewTimer(orderly)
+		patience := time.NewTimer(s.patience)
 		defer patience.Stop()
 		select {
 		case <-s.exited:
