@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/waybill-go/waybill/pubsub/driver"
@@ -18,6 +19,7 @@ type settler struct {
 	// The receiver's mutex guards these.
 	pending  []driver.Settlement
 	flights  []owner // of pending, one each
+	acks     int     // of pending
 	messages int     // credit owed
 	bytes    int
 	flushing bool
@@ -52,7 +54,11 @@ func (t *settler) init(s *session) {
 func (t *settler) add(f *flight, verb driver.Verb, delay time.Duration, err error) {
 	t.pending = append(t.pending, driver.Settlement{Receipt: &f.receipt, Verb: verb, Delay: delay, Err: err})
 	t.flights = append(t.flights, owner{flight: f, attempt: f.delivery})
-	if t.asleep && (len(t.pending) == 1 || len(t.pending) == t.batch.Messages || t.batch.Linger > 0 && t.presses()) {
+	if verb == driver.Ack {
+		t.acks++
+	}
+	n := len(t.pending)
+	if t.asleep && (n == 1 || n == t.batch.Messages || n == t.requests() || t.batch.Linger > 0 && t.presses()) {
 		t.wake.Poke()
 	}
 }
@@ -74,7 +80,10 @@ func (t *settler) run() {
 		s.mu.Lock()
 		linger := t.linger()
 		if linger == 0 {
-			t.load()
+			t.load(len(t.pending))
+		} else if n := t.requests(); n > 0 {
+			t.load(n)
+			t.until = time.Time{} // the rest has just begun to wait
 		}
 		messages, bytes := 0, 0
 		if !s.committer.behind() {
@@ -98,7 +107,7 @@ func (t *settler) run() {
 			if returns {
 				s.gate.shut(s.ctx)
 				s.mu.Lock()
-				t.load() // with what the Receive that was under way carried
+				t.load(len(t.pending)) // with what the Receive that was under way carried
 				s.unlock()
 			}
 			t.send()
@@ -161,17 +170,33 @@ func (t *settler) presses() bool {
 	return s.active == 0 && s.ready.count == 0 && (s.config.Ordered || s.full())
 }
 
-// load takes what is pending into hand, without what was taken back since.
-func (t *settler) load() {
-	if len(t.hand) == 0 {
+// requests is how many of those that are pending need no company: they fill requests. It is
+// none where there is more than acknowledgements, which the driver would ask for apart. It is
+// called with the lock.
+func (t *settler) requests() int {
+	size := t.session.caps.SettleRequest
+	if size == 0 || t.acks < len(t.pending) {
+		return 0
+	}
+	return len(t.pending) - len(t.pending)%size
+}
+
+// load takes the first n that are pending into hand, without what was taken back since.
+func (t *settler) load(n int) {
+	if len(t.hand) == 0 && n == len(t.pending) {
 		t.hand, t.pending = t.pending, t.hand
 		t.owners, t.flights = t.flights, t.owners
+		t.acks = 0
 	} else {
-		t.hand = append(t.hand, t.pending...)
-		t.owners = append(t.owners, t.flights...)
-		clear(t.pending)
-		clear(t.flights)
-		t.pending, t.flights = t.pending[:0], t.flights[:0]
+		for i := range t.pending[:n] {
+			if t.pending[i].Verb == driver.Ack {
+				t.acks--
+			}
+		}
+		t.hand = append(t.hand, t.pending[:n]...)
+		t.owners = append(t.owners, t.flights[:n]...)
+		t.pending = slices.Delete(t.pending, 0, n)
+		t.flights = slices.Delete(t.flights, 0, n)
 	}
 	t.keep(func(i int) bool { return t.owners[i].stage != gone })
 }

@@ -1,6 +1,8 @@
 package pubsub_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +58,52 @@ func TestALoneSettlementDoesNotWait(t *testing.T) {
 			}
 			time.Sleep(settleLinger + 1)
 		}
+		r.end(nil)
+	})
+}
+
+// What fills requests does not wait for more requests.
+func TestFullRequestsDoNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newScripted(driver.Capabilities{RetryDelay: 2 * time.Hour, SettleRequest: 10, SettleBatch: driver.Batch{Messages: 100, Linger: settleLinger}})
+		r := receive(t, b, func(_ context.Context, d *pubsub.Delivery) error {
+			if len(d.Body) > 0 {
+				return errors.New("later")
+			}
+			return nil
+		}, pubsub.RetryBackoff(pubsub.Backoff{Min: time.Hour, Max: time.Hour}))
+		tag, settled := uint64(1), 0
+		give := func(messages ...driver.Message) {
+			t.Helper()
+			r.session.give(tag, messages...)
+			tag += uint64(len(messages))
+			synctest.Wait()
+		}
+		want := func(more int) {
+			t.Helper()
+			settled += more
+			if got := len(r.session.log()); got != settled {
+				t.Fatalf("%d were settled; want %d", got, settled)
+			}
+		}
+		give(driver.Message{}) // begins a stream
+		want(1)
+		give(make([]driver.Message, 25)...)
+		want(20)
+		give(make([]driver.Message, 4)...)
+		want(0)
+		give(driver.Message{})
+		want(10)
+		give(make([]driver.Message, 3)...)
+		time.Sleep(settleLinger)
+		synctest.Wait()
+		want(3)
+		give(driver.Message{Body: []byte("x")})
+		give(make([]driver.Message, 9)...) // with the retry, these fill no request
+		want(0)
+		time.Sleep(settleLinger)
+		synctest.Wait()
+		want(10)
 		r.end(nil)
 	})
 }

@@ -181,7 +181,8 @@ func (c *Config) capabilities(region string) driver.Capabilities {
 		MessageBytes: c.MessageBytes, TextHeaders: true,
 		SendBatch: driver.Batch{Messages: batchMessages, Bytes: c.MessageBytes, Linger: 10 * time.Millisecond},
 		// Several requests go out at once for one batch of settlements.
-		SettleBatch: driver.Batch{Messages: batchMessages * c.Parallel, Linger: 100 * time.Millisecond},
-		SendsPerKey: 1, ResendUnknown: true, SettleConfirmed: true, Backlog: true,
+		SettleBatch:   driver.Batch{Messages: batchMessages * c.Parallel, Linger: 100 * time.Millisecond},
+		SettleRequest: batchMessages,
+		SendsPerKey:   1, ResendUnknown: true, SettleConfirmed: true, Backlog: true,
 	}
 }

@@ -75,6 +75,9 @@ type Capabilities struct {
 	// is used up, or the subscription is ordered. Where settlements are committed
 	// (SettleCommits), it is the Commit that lingers, while handlers run.
 	SettleBatch Batch
+	// SettleRequest is how many Acks fill one request, where a Settle makes several; zero:
+	// it makes one. So many do not linger for more to fill the batch.
+	SettleRequest int
 	// SendsPerKey is how many messages of one key may be without their fates at a
 	// time on an ordered topic; zero: no limit. It is 1 where a broker may store a
 	// later message of a key and not the earlier one.
