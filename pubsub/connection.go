@@ -165,6 +165,32 @@ func (c *connection) redial(ctx context.Context) error {
 	return nil
 }
 
+// openings is how often a topic or a subscription is opened until an error that waiting
+// heals is told.
+const openings = 4
+
+// open opens something on a live connection. A broker that is busy is asked again, and one
+// whose connection was lost meanwhile on the next.
+func (c *connection) open(ctx context.Context, open func(driver.Conn) error) error {
+	for tries := 1; ; tries++ {
+		conn, err := c.get(ctx)
+		if err != nil {
+			return err
+		}
+		err = open(conn)
+		if err == nil || tries == openings || ctx.Err() != nil || !CodeOf(err).Heals() {
+			return err
+		}
+		c.config.logger.Warn("waybill: what is to be opened cannot be, trying again", "tries", tries, "error", err)
+		switch waited := wait(ctx, c.config.backoff.Delay(tries), c.closed); {
+		case ctx.Err() != nil:
+			return driver.Wrap(CodeCanceled, "was not opened in time", errors.Join(waited, err))
+		case waited != nil:
+			return waited
+		}
+	}
+}
+
 // canceled is the error of whoever waited in vain, with why the broker was not reached.
 func (c *connection) canceled(ctx context.Context) error {
 	c.mu.Lock()

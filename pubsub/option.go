@@ -209,7 +209,7 @@ func Observe(observers ...Hook) ClientOption {
 }
 
 // ReconnectBackoff says how long a client waits between attempts to reach a
-// broker that is away.
+// broker that is away, or to open something on one that is busy.
 func ReconnectBackoff(b Backoff) ClientOption {
 	return clientOption(func(c *clientConfig) error {
 		c.backoff = b

@@ -465,7 +465,12 @@ func TestFinalErrorsEndReceive(t *testing.T) {
 	t.Run("at once before the first success", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			b := newScripted(driver.Capabilities{})
-			b.opens = func(string) error { return denied }
+			b.opens = func(what string) error {
+				if what == "session" {
+					return denied
+				}
+				return nil
+			}
 			c := b.client(t)
 			s, err := c.Subscriber(t.Context(), "t", pubsub.Group("g"), pubsub.DropPermanent())
 			if err != nil {

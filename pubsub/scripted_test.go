@@ -19,7 +19,7 @@ type scripted struct {
 	caps driver.Capabilities
 	// send is the n-th Send, from 1; nil stores everything.
 	send func(n int, batch []driver.Message, fate func(int, driver.Fate, error))
-	// opens is asked before a topic or session is opened.
+	// opens is asked before a "topic" or "session" is opened, or a "group" declared.
 	opens func(what string) error
 	// wraps is what becomes of a session; nil leaves it.
 	wraps func(driver.Session) driver.Session
@@ -122,7 +122,9 @@ func (c *scriptedConn) Topic(context.Context, driver.TopicRequest) (driver.Topic
 	return t, nil
 }
 
-func (c *scriptedConn) Declare(context.Context, driver.SubscribeRequest) error { return nil }
+func (c *scriptedConn) Declare(context.Context, driver.SubscribeRequest) error {
+	return c.ask("group")
+}
 
 func (c *scriptedConn) Subscribe(_ context.Context, r driver.SubscribeRequest) (driver.Session, error) {
 	if err := c.ask("session"); err != nil {

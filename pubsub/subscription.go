@@ -36,7 +36,8 @@ const (
 // Subscriber makes or verifies a subscription on the broker, as Topology says:
 // when it has returned, every message published from then on is kept for the
 // group, though nothing is received before Receive. It fails where the broker
-// lacks what is asked.
+// lacks what is asked. A broker that is busy, or away meanwhile, is asked again a few
+// times, with the client's backoff.
 //
 // What becomes of messages that fail permanently must be said:
 // middleware.DeadLetter, which works on every broker, NativeDeadLetter, or
@@ -73,10 +74,17 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 			return invalid("topic %q would dead-letter into itself, again and again: give the dead-letter middleware the publisher of another topic", t.name)
 		}
 	}
-	conn, err := s.client.connection.get(ctx)
-	if err != nil {
+	if err := s.client.connection.open(ctx, func(conn driver.Conn) error { return s.declare(ctx, conn) }); err != nil {
 		return err
 	}
+	if !s.client.adopt(s) {
+		return errClientClosed
+	}
+	return nil
+}
+
+// declare compares what is asked with what the broker can do, and makes or verifies it there.
+func (s *Subscription) declare(ctx context.Context, conn driver.Conn) error {
 	s.request = s.config.request()
 	s.caps = conn.Capabilities()
 	if s.caps.BroadcastHolds && s.request.Broadcast() {
@@ -89,13 +97,7 @@ func (s *Subscription) open(ctx context.Context, options []SubscriberOption) err
 	if err := s.config.suits(&s.caps); err != nil {
 		return err
 	}
-	if err := conn.Declare(ctx, s.request); err != nil {
-		return err
-	}
-	if !s.client.adopt(s) {
-		return errClientClosed
-	}
-	return nil
+	return conn.Declare(ctx, s.request)
 }
 
 // fill puts defaults where nothing was said.

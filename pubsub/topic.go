@@ -26,7 +26,8 @@ type Topic struct {
 }
 
 // Publisher opens a topic for publishing. It makes or verifies the topic on the
-// broker as Topology says, and fails where the broker lacks what is asked.
+// broker as Topology says, and fails where the broker lacks what is asked. A broker that
+// is busy, or away meanwhile, is asked again a few times, with the client's backoff.
 func (c *Client) Publisher(ctx context.Context, topic string, options ...PublisherOption) (*Topic, error) {
 	t, err := c.publisher(ctx, topic, options)
 	if err != nil {
@@ -51,19 +52,19 @@ func (c *Client) publisher(ctx context.Context, name string, options []Publisher
 			}
 		}
 	}
-	conn, err := c.connection.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t.caps = conn.Capabilities()
-	if err := t.config.suits(&t.caps); err != nil {
-		return nil, err
-	}
-	batch, err := t.config.batch.over(t.caps.SendBatch, "publish batch")
-	if err != nil {
-		return nil, err
-	}
-	opened, err := conn.Topic(ctx, t.config.TopicRequest)
+	var batch driver.Batch
+	var opened driver.Topic
+	err := c.connection.open(ctx, func(conn driver.Conn) (err error) {
+		t.caps = conn.Capabilities()
+		if err := t.config.suits(&t.caps); err != nil {
+			return err
+		}
+		if batch, err = t.config.batch.over(t.caps.SendBatch, "publish batch"); err != nil {
+			return err
+		}
+		opened, err = conn.Topic(ctx, t.config.TopicRequest)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
