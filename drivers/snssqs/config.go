@@ -32,7 +32,8 @@ type Config struct {
 	// later: with a PollGrace above Wait none is cut, and closing takes as long as Wait.
 	PollGrace time.Duration
 	// Parallel is how many requests of a kind a topic or subscription makes at a
-	// time; default 16.
+	// time; default 32. A subscription's polls and deletions count together, while
+	// there is a backlog; else there is one poll.
 	Parallel int
 	// MessageBytes is the largest message, with its headers; default and at most 1 MiB.
 	MessageBytes int
@@ -76,7 +77,7 @@ const (
 	largestMessage  = 1 << 20
 	batchMessages   = 10
 	attributeLimit  = 10
-	defaultParallel = 16
+	defaultParallel = 32
 	defaultLease    = 30 * time.Second
 	deadRetention   = 14 * 24 * time.Hour // the longest: what SQS moves is as old as it was
 )

@@ -18,7 +18,7 @@
 //	prefix=staging-            begins the names of all topics and queues
 //	wait=20s                   how long a poll waits; at most 20s
 //	poll-grace=2s              how long polls may go on when a subscription closes
-//	parallel=16                requests of a kind at a time, a topic or subscription
+//	parallel=32                requests of a kind at a time, a topic or subscription
 //	message-bytes=1048576      the largest message
 //	retention=96h              how long queues that are created keep messages
 //	kms-key=alias/mine         encrypts topics and queues that are created

@@ -24,7 +24,7 @@ const shortWait = time.Second
 func (s *session) poll(context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.ending && s.polls < s.want {
+	for !s.ending && s.polls < s.most() {
 		n := min(batchMessages, s.Room()-s.reserved)
 		if n <= 0 || s.polls > 0 && n < batchMessages {
 			return
@@ -38,6 +38,10 @@ func (s *session) poll(context.Context) {
 		s.polling.Go(func() { s.receive(n, wait) })
 	}
 }
+
+// most is how many polls may run: of the requests that are wanted, deletions come first. It
+// is called with the lock.
+func (s *session) most() int { return max(1, s.want-s.deletions) }
 
 // receive makes one poll, and takes what it brought.
 func (s *session) receive(n int, wait time.Duration) {
@@ -83,11 +87,18 @@ func (s *session) ask(ctx context.Context, name string, n int, wait time.Duratio
 	return s.accept(ctx, out.Messages), len(out.Messages), nil
 }
 
-// adapt goes by how full a poll came back. It is called with the lock.
+// adapt goes by how full a poll came back. With a backlog, half as many requests as may be
+// are soon wanted, and then one more whenever as many polls were full: at a backlog's end,
+// each that runs asks for nothing. It is called with the lock.
 func (s *session) adapt(got, asked int) {
+	parallel := s.conn.config.Parallel
 	switch {
+	case got == asked && s.want <= parallel/4:
+		s.want *= 2
 	case got == asked:
-		s.want = min(2*s.want, s.conn.config.Parallel)
+		if s.full++; s.full >= s.want {
+			s.want, s.full = min(s.want+1, parallel), 0
+		}
 	case got == 0:
 		s.want = 1
 	case got < batchMessages/2:

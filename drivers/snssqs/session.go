@@ -29,15 +29,17 @@ type session struct {
 	// visibility keeps an extension from undoing a settlement that sets the same.
 	visibility sync.Mutex
 
-	mu       sync.Mutex
-	ending   bool // no poll begins any more
-	polls    int  // that run
-	reserved int  // of the credit, for them
-	want     int  // polls at a time, while there is more
-	tags     uint64
-	out      map[uint64]*receipt // not settled, by tag
-	swept    time.Time           // of what is leased no longer
-	unheard  []string            // FIFO: names of polls whose answers were lost
+	mu        sync.Mutex
+	ending    bool // no poll begins any more
+	polls     int  // that run
+	reserved  int  // of the credit, for them
+	want      int  // polls and deletions at a time, while there is more
+	full      int  // full polls since want grew
+	deletions int  // requests that run, or are about to
+	tags      uint64
+	out       map[uint64]*receipt // not settled, by tag
+	swept     time.Time           // of what is leased no longer
+	unheard   []string            // FIFO: names of polls whose answers were lost
 }
 
 // A receipt is the Token of a delivery.

@@ -85,9 +85,14 @@ func (s *session) conclude(v *driver.Settlement, err error) {
 	}
 }
 
-// delete deletes messages.
+// delete deletes messages. It comes before polls: what was handled is to be gone before more
+// is fetched.
 func (s *session) delete(ctx context.Context, list []*driver.Settlement) {
+	s.mu.Lock()
+	s.deletions += (len(list) + batchMessages - 1) / batchMessages
+	s.mu.Unlock()
 	entries(ctx, s, list, s.conn.config.Parallel, "sqs:DeleteMessage", func(ctx context.Context, part []*driver.Settlement) (map[string]failure, error) {
+		defer s.deleted(ctx)
 		in := &sqs.DeleteMessageBatchInput{QueueUrl: &s.queue.url}
 		for i, v := range part {
 			in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{
@@ -100,6 +105,14 @@ func (s *session) delete(ctx context.Context, list []*driver.Settlement) {
 		}
 		return failures(len(part), out.Successful, func(d *types.DeleteMessageBatchResultEntry) *string { return d.Id }, out.Failed, failed), nil
 	}, s.conclude)
+}
+
+// deleted lets a poll run where a request deleted.
+func (s *session) deleted(ctx context.Context) {
+	s.mu.Lock()
+	s.deletions--
+	s.mu.Unlock()
+	s.poll(ctx)
 }
 
 // entries makes requests for a list, ten entries each, some of them beside one another, and
