@@ -146,7 +146,9 @@ func TestFailedPublishing(t *testing.T) {
 		if m := r.metrics(); strings.Contains(m, "sent.messages") {
 			t.Errorf("counted as sent, though it never was:\n%s", m)
 		}
-		r.serve(t.Context())
+		if err := r.client.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
