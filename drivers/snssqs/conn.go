@@ -41,7 +41,7 @@ type conn struct {
 	sqs    *sqs.Client
 	sts    *sts.Client
 	cache  *aws.CredentialsCache
-	idle   func()       // closes idle connections
+	hangUp func()       // closes connections
 	counts driver.Tally // corrects Amazon's receive counts of what was returned, or tried several times
 	deaths driver.Tally // how often dead letters of SQS's own were received before
 
@@ -54,23 +54,23 @@ var errClosed error = driver.Errorf(driver.CodeClosed, "snssqs: closed")
 
 // Open loads the configuration, fetches credentials and asks SQS one thing.
 func (d *Driver) Open(ctx context.Context) (driver.Conn, error) {
-	loaded, idle, err := d.load(ctx)
+	loaded, hangUp, err := d.load(ctx)
 	if err != nil {
-		idle()
+		hangUp()
 		return nil, err
 	}
-	c := &conn{Life: driver.NewLife(nil), config: d.config, region: loaded.Region, account: d.config.Account, idle: idle}
+	c := &conn{Life: driver.NewLife(nil), config: d.config, region: loaded.Region, account: d.config.Account, hangUp: hangUp}
 	if err := c.connect(ctx, loaded); err != nil {
-		idle()
+		hangUp()
 		return nil, err
 	}
 	return c, nil
 }
 
-// load finds region and credentials. It also returns what closes idle connections:
+// load finds region and credentials. It also returns what closes connections:
 // goroutines are behind them.
-func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err error) {
-	idle = func() {}
+func (d *Driver) load(ctx context.Context) (loaded aws.Config, hangUp func(), err error) {
+	hangUp = func() {}
 	if d.config.AWS != nil {
 		loaded = d.config.AWS.Copy()
 	} else {
@@ -81,7 +81,7 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 				return nil
 			})
 		if err != nil {
-			return loaded, idle, driver.Wrap(driver.CodeInvalid, "snssqs: load configuration", err)
+			return loaded, hangUp, driver.Wrap(driver.CodeInvalid, "snssqs: load configuration", err)
 		}
 	}
 	client, ours := loaded.HTTPClient.(*awshttp.BuildableClient)
@@ -89,13 +89,12 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 		client, ours = awshttp.NewBuildableClient(), true
 	}
 	if ours {
-		frozen := client.WithTransportOptions(func(t *http.Transport) {
+		var dials dials
+		loaded.HTTPClient = client.WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 4*d.config.Parallel
+			t.DialContext = dials.through(t.DialContext)
 		}).Freeze()
-		loaded.HTTPClient = frozen
-		if c, ok := frozen.(*http.Client); ok {
-			idle = c.CloseIdleConnections
-		}
+		hangUp = dials.close
 	}
 	loaded.HTTPClient = wholeBodies{loaded.HTTPClient}
 	loaded.Region = or(d.config.Region, loaded.Region)
@@ -107,12 +106,12 @@ func (d *Driver) load(ctx context.Context) (loaded aws.Config, idle func(), err 
 	}
 	loaded.Retryer = func() aws.Retryer { return resign{} }
 	if loaded.Region == "" {
-		return loaded, idle, invalid("no region: give it in the URL, as in snssqs://eu-west-1, or in AWS_REGION or the profile")
+		return loaded, hangUp, invalid("no region: give it in the URL, as in snssqs://eu-west-1, or in AWS_REGION or the profile")
 	}
 	if loaded.Credentials == nil {
-		return loaded, idle, driver.Errorf(driver.CodeUnauthenticated, "snssqs: no credentials: %s", howToSignIn)
+		return loaded, hangUp, driver.Errorf(driver.CodeUnauthenticated, "snssqs: no credentials: %s", howToSignIn)
 	}
-	return loaded, idle, nil
+	return loaded, hangUp, nil
 }
 
 const howToSignIn = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or run where a role is attached"
@@ -154,7 +153,7 @@ func (c *conn) Client() any { return &Client{SNS: c.sns, SQS: c.sqs} }
 
 func (c *conn) Close(context.Context) error {
 	c.End(errClosed)
-	c.idle()
+	c.hangUp()
 	return nil
 }
 
