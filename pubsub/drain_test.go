@@ -80,15 +80,21 @@ func (s *hesitant) Close(ctx context.Context) error {
 	return s.scriptedSession.Close(ctx)
 }
 
+// hesitating makes a broker's session a hesitant one.
+func hesitating(b *scripted) *hesitant {
+	s := &hesitant{}
+	b.wraps = func(from driver.Session) driver.Session {
+		s.scriptedSession = from.(*scriptedSession) //nolint:forcetypeassert // ours
+		return s
+	}
+	return s
+}
+
 // A broker that takes no settlements leaves Close its own time, to give back what it has.
 func TestCloseHasItsOwnTimeAfterAFlush(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{})
-		var s *hesitant
-		b.wraps = func(from driver.Session) driver.Session {
-			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
-			return s
-		}
+		s := hesitating(b)
 		r := receive(t, b, func(ctx context.Context, _ *pubsub.Delivery) error {
 			<-pubsub.Draining(ctx)
 			return nil
@@ -105,11 +111,7 @@ func TestCloseHasItsOwnTimeAfterAFlush(t *testing.T) {
 func TestCloseHasItsOwnTimeAfterABrowse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newScripted(driver.Capabilities{})
-		var s *hesitant
-		b.wraps = func(from driver.Session) driver.Session {
-			s = &hesitant{scriptedSession: from.(*scriptedSession)} //nolint:forcetypeassert // ours
-			return s
-		}
+		s := hesitating(b)
 		c := b.client(t)
 		done := make(chan error, 1)
 		go func() {
